@@ -1,0 +1,169 @@
+"""Records that cross the boundary between a worker and a step's process.
+
+A :class:`LaunchSpec` goes in, a :class:`StepResult` comes out. Both are JSON documents with a
+``schema_version`` and a strict reader: a field that is missing, unknown or of the wrong type is a
+:class:`~airflow_mlpipe.errors.DocumentError`, never a guess. Standard library only, because the
+step's side of the boundary may be any image with Python 3.10.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar
+
+from airflow_mlpipe.errors import DocumentError
+
+SCHEMA_VERSION = 1
+
+StepStatus = Literal["succeeded", "failed", "terminated"]
+InputKind = Literal["file", "tabular"]
+
+RecordT = TypeVar("RecordT")
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Who the run is, as ``Run.get_context()`` tells it to the script.
+
+    ``map_index`` is -1 for a task that is not mapped; ``run_url`` is None when nobody knows it.
+    """
+
+    id: str
+    experiment: str
+    dag_id: str
+    dag_run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    tags: dict[str, str] = field(default_factory=dict)
+    run_url: str | None = None
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One named input as the script finds it.
+
+    ``paths`` are absolute paths (or URLs, for direct access). A file input has exactly one. A tabular
+    input lists its files, and ``definition`` says how to read them:
+    ``{"format": "delimited" | "parquet", "options": {...}, "operations": [...]}``.
+    """
+
+    kind: InputKind
+    paths: list[str]
+    definition: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """One declared output: where the script writes it, and whether that folder exists beforehand."""
+
+    path: str
+    create: bool
+
+
+@dataclass(frozen=True)
+class LaunchSpec:
+    """All that is needed to run one attempt of a step, except secret values.
+
+    ``argv`` is executed as it is, never by a shell. ``directory`` is where the attempt keeps its
+    records (``log.txt``, ``metrics.jsonl``, ``heartbeat``, ``result.json``, ``files/``);
+    ``working_directory`` is where the process runs. ``environment`` holds variables that may be
+    written down; values that may not are handed to the process directly.
+    """
+
+    attempt: str
+    fingerprint: str
+    argv: list[str]
+    directory: str
+    working_directory: str
+    run: RunInfo
+    inputs: dict[str, InputSpec] = field(default_factory=dict)
+    outputs: dict[str, OutputSpec] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    termination_grace_seconds: float = 10.0
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """How an attempt ended. Written once, last, atomically.
+
+    ``exit_code`` is the process's own; negative is the number of the signal that ended it, None means
+    that it never started. Times are seconds since the epoch. ``last_lines`` are the last lines of the
+    log, oldest first, for the error message.
+    """
+
+    attempt: str
+    status: StepStatus
+    exit_code: int | None
+    started_at: float
+    finished_at: float
+    message: str = ""
+    last_lines: list[str] = field(default_factory=list)
+    schema_version: int = SCHEMA_VERSION
+
+
+def to_json(record: Any) -> str:
+    """The record as one JSON document, keys sorted, ending in a line feed."""
+    return json.dumps(dataclasses.asdict(record), sort_keys=True, indent=2) + "\n"
+
+
+def from_json(kind: type[RecordT], text: str | bytes) -> RecordT:
+    """Read one record of *kind*; DocumentError says what is wrong with any other text."""
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise DocumentError(f"{kind.__name__} is not JSON: {error}") from error
+    return _read(kind, document, kind.__name__)
+
+
+def _read(kind: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        return _read_record(kind, value, where)
+    if origin is Literal:
+        if value in arguments:
+            return value
+        raise DocumentError(f"{where} is {value!r}; expected one of {', '.join(map(repr, arguments))}")
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _read(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is list and isinstance(value, list):
+        return [_read(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if origin is dict and isinstance(value, dict):
+        return {key: _read(arguments[1], item, f"{where}[{key!r}]") for key, item in value.items()}
+    if kind is Any:
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if origin is None and type(value) is kind:
+        return value
+    expected = getattr(origin or kind, "__name__", str(kind))
+    raise DocumentError(f"{where} is {value!r}; expected {expected}")
+
+
+def _read_record(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise DocumentError(f"{where} is {value!r}; expected an object")
+    fields = {item.name: item for item in dataclasses.fields(kind)}
+    version = value.get("schema_version", SCHEMA_VERSION if "schema_version" not in fields else None)
+    if version != SCHEMA_VERSION:
+        raise DocumentError(
+            f"{where} has schema_version {version!r}; this version of airflow_mlpipe reads {SCHEMA_VERSION}"
+        )
+    if unknown := sorted(set(value) - set(fields)):
+        raise DocumentError(f"{where} has unknown fields: {', '.join(unknown)}")
+    required = {
+        name
+        for name, item in fields.items()
+        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+    }
+    if missing := sorted(required - set(value)):
+        raise DocumentError(f"{where} lacks fields: {', '.join(missing)}")
+    hints = typing.get_type_hints(kind)
+    return kind(**{name: _read(hints[name], item, f"{where}.{name}") for name, item in value.items()})
