@@ -13,7 +13,7 @@ import json
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from airflow_mlpipe.errors import DocumentError
 
@@ -118,7 +118,7 @@ def from_json(kind: type[RecordT], text: str | bytes) -> RecordT:
         document = json.loads(text)
     except ValueError as error:
         raise DocumentError(f"{kind.__name__} is not JSON: {error}") from error
-    return _read(kind, document, kind.__name__)
+    return cast("RecordT", _read(kind, document, kind.__name__))
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

@@ -1,0 +1,1 @@
+"""Whether outputs may be reused, decided purely: recipes, fingerprints, differences, decisions."""

@@ -1,0 +1,136 @@
+"""What differs between two recipes, as data and as sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_mlpipe.reuse.phrases import short
+from airflow_mlpipe.reuse.recipe import PARTS, Recipe
+
+
+class _Absent:
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Any = _Absent()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not the same: which part of the recipe, what in it, its old and new value.
+
+    ``old`` is ABSENT for something added, ``new`` for something removed.
+    """
+
+    part: str
+    subject: str
+    old: Any
+    new: Any
+
+    def sentence(self) -> str:
+        """The difference in a few words, such as ``argument --lr 0.1 -> 0.2``."""
+        noun = f"{_NOUNS[self.part]} {self.subject}".strip()
+        if self.old is ABSENT:
+            return f"{noun} added"
+        if self.new is ABSENT:
+            return f"{noun} removed"
+        if self.part in ("code", "inputs"):
+            return f"{noun} changed ({short(self.old)} -> {short(self.new)})"
+        return f"{noun} {short(self.old)} -> {short(self.new)}"
+
+
+def differences(old: Recipe, new: Recipe) -> tuple[Difference, ...]:
+    """All that differs, part by part in the order of the recipe; empty when the recipes are equal."""
+    before, after = old.part_digests(), new.part_digests()
+    return tuple(
+        difference
+        for part in PARTS
+        if before[part] != after[part]
+        for difference in _in_part(part, getattr(old, part), getattr(new, part))
+    )
+
+
+def _in_part(part: str, old: Any, new: Any) -> Iterator[Difference]:
+    flatten: Callable[[Any], dict[str, Any]] = _FLATTEN.get(part, _flat)
+    before, after = flatten(old), flatten(new)
+    for subject in [*before, *(subject for subject in after if subject not in before)]:
+        was, is_now = before.get(subject, ABSENT), after.get(subject, ABSENT)
+        # Numbers of different types are different values to a fingerprint: 1 is not 1.0, nor True.
+        if was != is_now or type(was) is not type(is_now):
+            yield Difference(part, subject, was, is_now)
+
+
+def _flat(document: dict[str, Any]) -> dict[str, Any]:
+    """Nested mappings by dotted subject."""
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict) and value:
+            flat.update({f"{key}.{inner}": leaf for inner, leaf in _flat(value).items()})
+        else:
+            flat[key] = value
+    return flat
+
+
+def _flat_code(document: dict[str, Any]) -> dict[str, Any]:
+    flat = {key: value for key, value in document.items() if key != "files"}
+    return {**flat, **document.get("files", {})}
+
+
+def _flat_inputs(document: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, item in document.items():
+        for key, value in item.items() if isinstance(item, dict) else [("digest", item)]:
+            flat[name if key == "digest" else f"{name}.{key}"] = value
+    return flat
+
+
+def _flat_environment(document: dict[str, Any]) -> dict[str, Any]:
+    distributions = document.get("distributions", {})
+    flat = {key: value for key, value in document.items() if key != "distributions"}
+    return {**flat, **{f"package {name}": version for name, version in distributions.items()}}
+
+
+def _flat_arguments(arguments: list[Any]) -> dict[str, Any]:
+    """Arguments by the flag before them, else by position; a repeated flag is numbered."""
+    flat: dict[str, Any] = {}
+    position, index = 0, 0
+    while index < len(arguments):
+        item = arguments[index]
+        following = arguments[index + 1] if index + 1 < len(arguments) else None
+        if _is_flag(item) and following is not None and not _is_flag(following):
+            subject, value, index = item, following, index + 2
+        elif _is_flag(item):
+            subject, value, index = item, "(set)", index + 1
+        else:
+            position += 1
+            subject, value, index = f"{position}", item, index + 1
+        repeat = sum(1 for known in flat if known == subject or known.startswith(f"{subject} ("))
+        flat[f"{subject} ({repeat + 1})" if repeat else subject] = value
+    return flat
+
+
+def _is_flag(item: Any) -> bool:
+    return isinstance(item, str) and item.startswith("-") and not item.lstrip("-")[:1].isdigit()
+
+
+_FLATTEN: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "code": _flat_code,
+    "inputs": _flat_inputs,
+    "environment": _flat_environment,
+    "arguments": _flat_arguments,
+}
+
+_NOUNS = {
+    "step": "step's",
+    "code": "",
+    "arguments": "argument",
+    "parameters": "parameter",
+    "inputs": "input",
+    "outputs": "output",
+    "environment": "",
+    "environment_variables": "environment variable",
+    "salt": "",
+}

@@ -1,0 +1,31 @@
+"""How quantities are spoken of in reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+_UNITS = (("d", 86400), ("h", 3600), ("min", 60))
+
+
+def span(seconds: float) -> str:
+    """A length of time in one unit: ``0.4 s``, ``41 s``, ``2 h``, ``3 d``."""
+    for unit, size in _UNITS:
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+
+
+def short(value: Any) -> str:
+    """A value as it appears in a sentence: digests by their first four digits, long texts cut."""
+    text = value if isinstance(value, str) else repr(value)
+    kind, _, rest = text.rpartition(":")
+    if len(rest) == 64 and all(character in "0123456789abcdef" for character in rest) and len(kind) < 12:
+        return f"{rest[:4]}..."
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def listing(items: Sequence[str], limit: int = 6) -> str:
+    """Items joined by commas; beyond *limit* only their number is told."""
+    shown = ", ".join(items[:limit])
+    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
