@@ -12,13 +12,52 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlpipe.version import __version__
 
 if TYPE_CHECKING:
+    from airflow_mlpipe.model.compute import LocalTarget as LocalTarget
+    from airflow_mlpipe.model.data import OutputFileDatasetConfig as OutputFileDatasetConfig
+    from airflow_mlpipe.model.data import PipelineData as PipelineData
+    from airflow_mlpipe.model.dataset import Dataset as Dataset
+    from airflow_mlpipe.model.entry import Command as Command
+    from airflow_mlpipe.model.entry import Script as Script
+    from airflow_mlpipe.model.environment import Environment as Environment
+    from airflow_mlpipe.model.parameters import PipelineParameter as PipelineParameter
+    from airflow_mlpipe.model.reference import PipelineDataReference as PipelineDataReference
+    from airflow_mlpipe.operators.command import CommandStep as CommandStep
+    from airflow_mlpipe.operators.python_script import PythonScriptStep as PythonScriptStep
     from airflow_mlpipe.runtime import Run as Run
+    from airflow_mlpipe.sensors.output_reuse import OutputReuseSensor as OutputReuseSensor
 
-_HOMES: dict[str, str] = {
+_HOMES = {
+    "Command": "airflow_mlpipe.model.entry",
+    "CommandStep": "airflow_mlpipe.operators.command",
+    "Dataset": "airflow_mlpipe.model.dataset",
+    "Environment": "airflow_mlpipe.model.environment",
+    "LocalTarget": "airflow_mlpipe.model.compute",
+    "OutputFileDatasetConfig": "airflow_mlpipe.model.data",
+    "OutputReuseSensor": "airflow_mlpipe.sensors.output_reuse",
+    "PipelineData": "airflow_mlpipe.model.data",
+    "PipelineDataReference": "airflow_mlpipe.model.reference",
+    "PipelineParameter": "airflow_mlpipe.model.parameters",
+    "PythonScriptStep": "airflow_mlpipe.operators.python_script",
     "Run": "airflow_mlpipe.runtime",
+    "Script": "airflow_mlpipe.model.entry",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]
+__all__ = [
+    "Command",
+    "CommandStep",
+    "Dataset",
+    "Environment",
+    "LocalTarget",
+    "OutputFileDatasetConfig",
+    "OutputReuseSensor",
+    "PipelineData",
+    "PipelineDataReference",
+    "PipelineParameter",
+    "PythonScriptStep",
+    "Run",
+    "Script",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,1 @@
+"""Decorators for the TaskFlow style."""

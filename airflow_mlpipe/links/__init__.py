@@ -1,0 +1,1 @@
+"""Links on a task instance in the web UI."""

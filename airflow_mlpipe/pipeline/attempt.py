@@ -1,0 +1,52 @@
+"""The places of one attempt of a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_mlpipe.pipeline.settings import Settings
+from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.layout import attempt_prefix, output_key
+
+
+@dataclass(frozen=True)
+class AttemptPlaces:
+    """Where an attempt keeps its records, its working directory and its outputs on this worker.
+
+    All follow from the attempt's id, so that another worker process finds them again after a crash.
+    With a datastore on a local disk, records and outputs are written to their final place at once.
+    """
+
+    attempt: str
+    scratch: Path
+    records: Path
+    outputs: Path
+
+    @classmethod
+    def of(cls, attempt: str, settings: Settings, datastore: Datastore) -> AttemptPlaces:
+        scratch = settings.work_directory / attempt
+        records = datastore.local_path(attempt_prefix(attempt)) or scratch / "attempt"
+        return cls(attempt, scratch, records, records / "outputs")
+
+    @property
+    def code(self) -> Path:
+        """The working directory of the step's process: its own copy of the source directory."""
+        return self.scratch / "code"
+
+    @property
+    def inputs(self) -> Path:
+        return self.scratch / "inputs"
+
+    @property
+    def files_key(self) -> str:
+        """The key of what the script left in ``./outputs``."""
+        return f"{attempt_prefix(self.attempt)}/files"
+
+    def output(self, name: str) -> Path:
+        """Where the script writes an output."""
+        return self.outputs / name
+
+    def output_key(self, name: str) -> str:
+        """The key of an output in the datastore."""
+        return output_key(self.attempt, name)

@@ -1,0 +1,202 @@
+"""From what the author declared to what this run has: values, references, content digests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_mlpipe.errors import DefinitionError, UserError
+from airflow_mlpipe.model.data import StepOutput
+from airflow_mlpipe.model.dataset import SourceDataset
+from airflow_mlpipe.model.inputs import AccessMode, DataInput, TabularFormat
+from airflow_mlpipe.model.parameters import PipelineParameter
+from airflow_mlpipe.model.reference import PipelineDataReference
+from airflow_mlpipe.pipeline.dataflow import Dataflow
+from airflow_mlpipe.store.sources import Source, SourceFinder, join_references
+
+
+@dataclass(frozen=True)
+class BoundInput:
+    """An input of which it is known what it holds and where that lies."""
+
+    name: str
+    mode: AccessMode
+    source: Source
+    path_on_compute: str | None = None
+    tabular: TabularFormat | None = None
+
+    def as_recipe(self) -> dict[str, Any]:
+        """The input as it counts in the fingerprint: by content, never by place."""
+        document: dict[str, Any] = {"digest": self.source.digest, "kind": self.source.kind, "mode": self.mode}
+        if self.path_on_compute is not None:
+            document["path_on_compute"] = self.path_on_compute
+        if self.tabular is not None:
+            document["table"] = self.tabular.model_dump(mode="json")
+        return document
+
+
+@dataclass(frozen=True)
+class InputToken:
+    """Stands in the arguments for the path (a table: the id) of an input."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class OutputToken:
+    """Stands in the arguments for the path of an output."""
+
+    name: str
+
+
+Token = str | InputToken | OutputToken
+
+
+@dataclass
+class Binding:
+    """The arguments, inputs and outputs of one task instance.
+
+    ``undetermined`` are sentences on inputs whose content cannot be told, so that nothing may be reused.
+    """
+
+    arguments: list[Token] = field(default_factory=list)
+    inputs: dict[str, BoundInput] = field(default_factory=dict)
+    outputs: dict[str, StepOutput] = field(default_factory=dict)
+
+    @property
+    def undetermined(self) -> list[str]:
+        return [
+            f"input {name}: {bound.source.undetermined}"
+            for name, bound in self.inputs.items()
+            if bound.source.undetermined
+        ]
+
+
+class Binder:
+    """Binds the declarations of one task to one run of it."""
+
+    def __init__(self, task: Any, context: Any, finder: SourceFinder) -> None:
+        self._task = task
+        self._context = context
+        self._finder = finder
+        self._flow = Dataflow.of(task.dag)
+        self._binding = Binding(outputs={output.name: output for output in self._flow.made_by(task.task_id)})
+        self._known: list[tuple[DataInput, str]] = []
+
+    def bind(self, arguments: Any, inputs: Sequence[Any]) -> Binding:
+        """Bind all; raises UserError for data that is not there, DefinitionError for a wrong value."""
+        if not isinstance(arguments, (list, tuple)):
+            raise DefinitionError(f"arguments resolved to {arguments!r}; it must be a list")
+        for item in inputs:
+            self._input(item)
+        for position, item in enumerate(arguments, start=1):
+            self._binding.arguments.append(self._argument(item, position))
+        return self._binding
+
+    def _argument(self, item: Any, position: int) -> Token:
+        if isinstance(item, StepOutput) and self._flow.maker(item) == self._task.task_id:
+            return OutputToken(item.name)
+        if isinstance(item, PipelineParameter):
+            return str(parameter_value(item, self._context))
+        if isinstance(item, (str, int, float, bool)):
+            return str(item)
+        if isinstance(item, (StepOutput, DataInput, SourceDataset, PipelineDataReference)) or _references(
+            item
+        ):
+            return InputToken(self._input(item))
+        raise UserError(
+            f"argument {position} resolved to {item!r} of type {type(item).__qualname__}; an upstream task "
+            "must return a text, a number, or a reference to PipelineData for it"
+        )
+
+    def _input(self, item: Any) -> str:
+        declared = _as_input(item)
+        for known, name in self._known:
+            if known == declared:
+                return name
+        name = self._free_name(declared)
+        self._known.append((declared, name))
+        self._binding.inputs[name] = BoundInput(
+            name,
+            declared.mode,
+            self._locate(declared.source, name),
+            declared.path_on_compute,
+            declared.tabular,
+        )
+        return name
+
+    def _free_name(self, declared: DataInput) -> str:
+        if declared.name is not None:
+            if declared.name in self._binding.inputs:
+                raise DefinitionError(f"two inputs have the name {declared.name!r}; give each its own")
+            return declared.name
+        base = getattr(declared.source, "default_input_name", None) or "input"
+        name, number = base, 1
+        while name in self._binding.inputs:
+            number += 1
+            name = f"{base}_{number}"
+        return name
+
+    def _locate(self, source: Any, name: str) -> Source:
+        if isinstance(source, StepOutput):
+            source = self._pull(source)
+        if isinstance(source, PipelineDataReference):
+            return self._finder.reference(source)
+        if isinstance(source, SourceDataset):
+            return self._finder.dataset(source.paths, source.identity, f"input {name}")
+        return join_references([self._finder.reference(reference) for reference in source])
+
+    def _pull(self, output: StepOutput) -> Any:
+        maker = self._flow.maker(output)
+        if maker is None:
+            raise DefinitionError(f"{output.name!r} is read, but no step of the DAG produces it")
+        value = self._task.dag.get_task(maker).output[output.name].resolve(self._context)
+        if isinstance(value, PipelineDataReference):
+            return value
+        references = _references(value)
+        if references is None:
+            raise UserError(
+                f"step {maker!r} handed on no reference for {output.name!r} but {value!r}; did it succeed "
+                "in this run?"
+            )
+        return references
+
+
+class MaterialReferences(tuple[PipelineDataReference, ...]):
+    """The references of a mapped step, in the order of its map indexes."""
+
+    __slots__ = ()
+    default_input_name = None
+
+
+def parameter_value(parameter: PipelineParameter, context: Any) -> Any:
+    """The run's value of *parameter*; DefinitionError when the DAG has no such param."""
+    params = context["params"]
+    if parameter.name in params:
+        return params[parameter.name]
+    if parameter.has_default:
+        return parameter.default_value
+    known = ", ".join(sorted(params)) or "none"
+    raise DefinitionError(f"the DAG has no param {parameter.name!r}; it has {known}")
+
+
+def _as_input(item: Any) -> DataInput:
+    if isinstance(item, DataInput):
+        return item
+    if isinstance(item, SourceDataset):
+        return item.as_unnamed_input()
+    if isinstance(item, StepOutput):
+        return item.as_input()
+    references = _references(item)
+    return DataInput(source=item if references is None else references)
+
+
+def _references(value: Any) -> MaterialReferences | None:
+    """*value* as the references of a mapped step, or None when it is anything else."""
+    if isinstance(value, (str, bytes, PipelineDataReference)) or not isinstance(value, Iterable):
+        return None
+    items = tuple(value)
+    if not items or not all(isinstance(item, PipelineDataReference) for item in items):
+        return None
+    return MaterialReferences(items)

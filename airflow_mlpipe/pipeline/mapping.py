@@ -1,0 +1,47 @@
+"""Mapped steps: how they take part in the dataflow while the DAG is parsed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk.definitions.mappedoperator import MappedOperator, OperatorPartial
+
+from airflow_mlpipe.pipeline.dataflow import Dataflow
+from airflow_mlpipe.pipeline.parameters import bind_parameters
+
+
+class MappedStep(MappedOperator):
+    """A mapped step, which is checked like any other when all of the DAG file is read."""
+
+    def resolve_template_files(self) -> None:
+        super().resolve_template_files()
+        if self.dag is not None:
+            Dataflow.of(self.dag).check(self.task_id)
+
+
+class PartialStep(OperatorPartial):
+    """What ``.partial()`` of a step returns: its ``.expand()`` enters the mapped step into the dataflow."""
+
+    @classmethod
+    def of(cls, partial: OperatorPartial) -> PartialStep:
+        """Take over what Airflow has made of the arguments."""
+        partial._expand_called = True  # its successor is the one that warns when expand() is forgotten
+        return cls(operator_class=partial.operator_class, kwargs=partial.kwargs, params=partial.params)
+
+    def _expand(self, expand_input: Any, *, strict: bool) -> MappedOperator:
+        operator = super()._expand(expand_input, strict=strict)
+        # Airflow makes the object; only its last checks are ours.
+        operator.__class__ = MappedStep
+        if operator.dag is not None:
+            mapped = expand_input.value
+            given = [self.kwargs.get("arguments", ()), mapped]
+            inputs = self.kwargs.get("inputs", ())
+            Dataflow.of(operator.dag).join(
+                operator.dag,
+                operator.task_id,
+                arguments=given,
+                inputs=inputs,
+                outputs=self.kwargs.get("outputs", ()),
+            )
+            bind_parameters(operator.dag, operator, self.kwargs.get("arguments", ()))
+        return operator

@@ -1,0 +1,173 @@
+"""From a task and its context to a recipe and a fingerprint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from airflow_mlpipe.errors import UserError
+from airflow_mlpipe.model.compute import LocalTarget
+from airflow_mlpipe.model.data import OutputFileDatasetConfig
+from airflow_mlpipe.model.entry import Command, Script
+from airflow_mlpipe.model.environment import Environment
+from airflow_mlpipe.model.reuse_options import ReuseOptions
+from airflow_mlpipe.pipeline.binding import Binder, Binding, InputToken, OutputToken, Token
+from airflow_mlpipe.pipeline.secrets import holds_secret, recipe_value
+from airflow_mlpipe.pipeline.settings import Settings
+from airflow_mlpipe.reuse.recipe import Recipe
+from airflow_mlpipe.reuse.source import Code, code_of
+from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.hash_cache import HashCache
+from airflow_mlpipe.store.progress import Progress
+from airflow_mlpipe.store.sources import SourceFinder
+from airflow_mlpipe.targets.environments import LocalEnvironments, StepEnvironment
+
+log = logging.getLogger(__name__)
+
+# Raise it when what a step of a kind may observe changes, such as the meaning of Run.get_context().
+CONTRACT = 1
+
+
+@dataclass(frozen=True)
+class StepDefinition:
+    """What the author declared of a step, with names resolved and templates rendered."""
+
+    who: str
+    entry: Script | Command
+    source_directory: Path
+    arguments: Any
+    inputs: tuple[Any, ...]
+    environment: Environment
+    environment_variables: Mapping[str, str]
+    target: LocalTarget
+    reuse: ReuseOptions
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A step that is ready to be looked up, or run.
+
+    ``undetermined`` are sentences on parts of the recipe that are not known, so that nothing may be reused
+    and nothing is stored under the fingerprint.
+    """
+
+    definition: StepDefinition
+    binding: Binding
+    code: Code
+    environment: StepEnvironment
+    recipe: Recipe
+    fingerprint: str
+    undetermined: tuple[str, ...]
+
+
+class TaskLike(Protocol):
+    """The part of a task that binding needs."""
+
+    task_id: str
+    dag: Any
+
+
+def prepare(
+    definition: StepDefinition, task: TaskLike, context: Any, settings: Settings, datastore: Datastore
+) -> Preparation:
+    """Bind, hash and write the recipe. Reads what the step reads, and runs nothing of the author's.
+
+    Raises a kind of MLPipeError for data, code or an interpreter that is not there.
+    """
+    with hash_cache(settings) as cache:
+        finder = SourceFinder(Path(task.dag.folder), cache.file_digest, lambda what: Progress(what, log.info))
+        binding = Binder(task, context, finder).bind(definition.arguments, definition.inputs)
+        code = _code(definition, cache)
+        environments = local_environments(definition.target, settings, datastore, cache, log.info)
+        program = definition.entry.argv[0] if isinstance(definition.entry, Command) else None
+        environment = environments.plan(definition.environment, code, program)
+    _refuse_secrets(binding.arguments, definition.who)
+    recipe = _recipe(definition, task, binding, code, environment)
+    undetermined = (*binding.undetermined, *environment.undetermined)
+    return Preparation(definition, binding, code, environment, recipe, recipe.fingerprint(), undetermined)
+
+
+def hash_cache(settings: Settings) -> HashCache:
+    """The worker's memory of file digests."""
+    return HashCache(settings.cache_directory / "digests.sqlite")
+
+
+def local_environments(
+    target: LocalTarget,
+    settings: Settings,
+    datastore: Datastore,
+    cache: HashCache,
+    say: Callable[[str], None],
+) -> LocalEnvironments:
+    """The environments of this worker."""
+    return LocalEnvironments(target, datastore, settings.cache_directory, cache, say)
+
+
+def _code(definition: StepDefinition, cache: HashCache) -> Code:
+    entry = definition.entry.script_name if isinstance(definition.entry, Script) else None
+    code = code_of(
+        definition.source_directory,
+        entry,
+        scope=definition.reuse.code_scope,
+        read=Path.read_bytes,
+        file_digest=cache.file_digest,
+        hash_paths=definition.reuse.hash_paths,
+        remember=cache,
+    )
+    if code.why_directory is not None:
+        log.info("All of %s counts for reuse: %s", definition.source_directory.name, code.why_directory)
+    return code
+
+
+def _recipe(
+    definition: StepDefinition, task: TaskLike, binding: Binding, code: Code, environment: StepEnvironment
+) -> Recipe:
+    salt: dict[str, Any] = {}
+    if definition.reuse.reuse_version is not None:
+        salt["reuse_version"] = definition.reuse.reuse_version
+    if definition.reuse.reuse_scope == "dag":
+        salt["dag_id"] = task.dag.dag_id
+    return Recipe(
+        step=_step(definition.entry),
+        code=code.as_document(),
+        arguments=[_argument(token) for token in binding.arguments],
+        inputs={name: bound.as_recipe() for name, bound in sorted(binding.inputs.items())},
+        outputs={name: {"kind": output_kind(output)} for name, output in sorted(binding.outputs.items())},
+        environment=environment.document,
+        environment_variables={
+            name: recipe_value(name, value)
+            for name, value in sorted(definition.environment_variables.items())
+        },
+        salt=salt,
+    )
+
+
+def output_kind(output: Any) -> str:
+    """``directory`` for an output whose folder exists beforehand, else ``path``."""
+    return "directory" if isinstance(output, OutputFileDatasetConfig) else "path"
+
+
+def _step(entry: Script | Command) -> dict[str, Any]:
+    if isinstance(entry, Script):
+        return {"kind": "python_script", "contract": CONTRACT, "entry": entry.script_name}
+    return {"kind": "command", "contract": CONTRACT, "entry": list(entry.argv)}
+
+
+def _argument(token: Token) -> Any:
+    if isinstance(token, InputToken):
+        return {"input": token.name}
+    if isinstance(token, OutputToken):
+        return {"output": token.name}
+    return token
+
+
+def _refuse_secrets(arguments: list[Token], who: str) -> None:
+    for position, token in enumerate(arguments, start=1):
+        if isinstance(token, str) and holds_secret(token):
+            raise UserError(
+                f"{who}: argument {position} holds a value that Airflow keeps secret; everybody on the "
+                "machine can read a process's arguments, so pass it in environment_variables"
+            )

@@ -1,0 +1,268 @@
+"""Running a step: launch it, follow it, and say what it made."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from dataclasses import dataclass, field
+
+from airflow_mlpipe.errors import DocumentError, InfrastructureError, StepError, TargetError, UserError
+from airflow_mlpipe.model.data import OutputFileDatasetConfig
+from airflow_mlpipe.model.entry import Script
+from airflow_mlpipe.pipeline.attempt import AttemptPlaces
+from airflow_mlpipe.pipeline.binding import InputToken, OutputToken, Token
+from airflow_mlpipe.pipeline.identity import TaskIdentity
+from airflow_mlpipe.pipeline.preparation import Preparation, hash_cache, local_environments
+from airflow_mlpipe.pipeline.secrets import is_secret
+from airflow_mlpipe.pipeline.settings import Settings
+from airflow_mlpipe.pipeline.snapshot import keep_snapshot, take_snapshot
+from airflow_mlpipe.pipeline.staging import StagedInput, Staging, remove_folder
+from airflow_mlpipe.records import LaunchSpec, OutputSpec, RunInfo, StepResult
+from airflow_mlpipe.runtime.metrics import collect
+from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.digest import Content, describe
+from airflow_mlpipe.store.manifest import Manifest, ManifestOutput, Producer
+from airflow_mlpipe.store.progress import Progress
+from airflow_mlpipe.store.snapshot import unpack
+from airflow_mlpipe.targets.contract import AttemptDirectory
+from airflow_mlpipe.targets.environments import search_path
+from airflow_mlpipe.targets.local import LocalDriver
+from airflow_mlpipe.targets.runtime_bundle import runtime_bundle
+from airflow_mlpipe.version import __version__
+
+log = logging.getLogger(__name__)
+step_log = logging.getLogger("airflow_mlpipe.step")
+
+
+@dataclass(frozen=True)
+class Product:
+    """What a finished attempt made: a manifest that is not sealed yet, and the outputs left unwritten."""
+
+    manifest: Manifest
+    unwritten: tuple[str, ...] = ()
+
+
+@dataclass
+class Production:
+    """One task instance making its step's outputs.
+
+    :meth:`terminate` may come from a signal handler at any time.
+    """
+
+    preparation: Preparation
+    identity: TaskIdentity
+    experiment: str
+    settings: Settings
+    datastore: Datastore
+    _driver: LocalDriver = field(init=False)
+    _running: AttemptPlaces | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._driver = LocalDriver(runtime_bundle(self.settings.cache_directory))
+
+    def run(self, previous_attempt: str = "") -> Product:
+        """Run the step, or go on with *previous_attempt* when that did, or still does, the same work.
+
+        Raises a StepError when the step did not succeed; then nothing of it is kept for reuse.
+        """
+        adopted = self._adoptable(previous_attempt)
+        places = adopted or self._places(self.identity.attempt)
+        staging = Staging(places.inputs, self._progress)
+        self._running = places
+        try:
+            archive = take_snapshot(self.preparation)
+            if adopted is None:
+                self._launch(places, staging, archive)
+            for line in self._driver.logs(AttemptDirectory(places.records)):
+                step_log.info("%s", line)
+            result = self._driver.result(AttemptDirectory(places.records))
+            self._raise_for(result)
+            return self._collect(places, result, keep_snapshot(archive, self.datastore))
+        except BaseException:
+            self.terminate()
+            raise
+        finally:
+            self._running = None
+            staging.clear()
+            if not self.settings.keep_work_directories:
+                remove_folder(places.scratch)
+
+    def terminate(self) -> None:
+        """End the step's process and everything it started. Twice is fine."""
+        if (places := self._running) is not None:
+            self._driver.terminate(AttemptDirectory(places.records))
+
+    def _places(self, attempt: str) -> AttemptPlaces:
+        return AttemptPlaces.of(attempt, self.settings, self.datastore)
+
+    def _progress(self, what: str) -> Progress:
+        return Progress(what, log.info)
+
+    def _adoptable(self, attempt: str) -> AttemptPlaces | None:
+        """The places of an earlier attempt that is running, or has succeeded, with this fingerprint."""
+        if not attempt:
+            return None
+        places = self._places(attempt)
+        directory = AttemptDirectory(places.records)
+        try:
+            if directory.read_spec().fingerprint != self.preparation.fingerprint:
+                return None
+            state = self._driver.status(directory)
+            if state == "running":
+                log.info("Attempt %s of the same step is still running: following it", attempt)
+                return places
+            if state == "finished" and directory.read_result().status == "succeeded":
+                log.info("Attempt %s of the same step has finished: taking over its outputs", attempt)
+                return places
+        except DocumentError as error:
+            log.info("Attempt %s left nothing to go on with: %s", attempt, error)
+        return None
+
+    def _launch(self, places: AttemptPlaces, staging: Staging, archive: bytes) -> None:
+        remove_folder(places.scratch)
+        places.scratch.mkdir(parents=True)
+        unpack(archive, places.code)
+        (places.code / "outputs").mkdir(exist_ok=True)
+        places.outputs.mkdir(parents=True, exist_ok=True)
+        outputs = self.preparation.binding.outputs
+        for name in outputs:
+            if self._is_folder(name):
+                places.output(name).mkdir(exist_ok=True)
+        staged = {name: staging.stage(bound) for name, bound in self.preparation.binding.inputs.items()}
+        variables = self.preparation.definition.environment_variables
+        secrets = {name: value for name, value in variables.items() if is_secret(name, value)}
+        program, path = self._program()
+        identity = self.identity
+        spec = LaunchSpec(
+            attempt=places.attempt,
+            fingerprint=self.preparation.fingerprint,
+            argv=[
+                *program,
+                *(_rendered(token, staged, places) for token in self.preparation.binding.arguments),
+            ],
+            directory=str(places.records),
+            working_directory=str(places.code),
+            run=RunInfo(
+                id=places.attempt,
+                experiment=self.experiment,
+                dag_id=identity.dag_id,
+                dag_run_id=identity.run_id,
+                task_id=identity.task_id,
+                map_index=identity.map_index,
+                try_number=identity.try_number,
+            ),
+            inputs={name: item.spec for name, item in staged.items()},
+            outputs={name: OutputSpec(str(places.output(name)), self._is_folder(name)) for name in outputs},
+            environment={
+                "PATH": path,
+                **{name: item.argument for name, item in staged.items()},
+                **{name: value for name, value in variables.items() if name not in secrets},
+            },
+        )
+        self._driver.launch(spec, secrets)
+
+    def _program(self) -> tuple[list[str], str]:
+        """The program with its fixed arguments, and the PATH on which it and its children look."""
+        definition = self.preparation.definition
+        with hash_cache(self.settings) as cache:
+            environments = local_environments(
+                definition.target, self.settings, self.datastore, cache, log.info
+            )
+            python = environments.interpreter(self.preparation.environment)
+        if isinstance(definition.entry, Script):
+            return [str(python), definition.entry.script_name], search_path(python)
+        return list(definition.entry.argv), search_path(python)
+
+    def _raise_for(self, result: StepResult) -> None:
+        if result.status == "succeeded":
+            return
+        what = result.message or f"ended with exit code {result.exit_code}"
+        lines = "".join(f"\n    {line}" for line in result.last_lines)
+        message = f"{self.preparation.definition.who}: {what}"
+        message += f"; its last lines were:{lines}" if lines else "; it printed nothing"
+        if result.status == "terminated":
+            raise StepError(message)
+        if result.exit_code is None:
+            raise TargetError(message)
+        raise InfrastructureError(message) if result.exit_code < 0 else UserError(message)
+
+    def _collect(self, places: AttemptPlaces, result: StepResult, snapshot: str) -> Product:
+        contents = self._contents(places)
+        unwritten = tuple(name for name, content in contents.items() if content.kind == "missing")
+        if lost := [name for name in unwritten if self._is_folder(name)]:
+            raise UserError(
+                f"{self.preparation.definition.who}: the folder of output {lost[0]!r} was removed"
+            )
+        for name in contents.keys() - set(unwritten):
+            if self.datastore.local_path(places.output_key(name)) is None:
+                progress = self._progress(f"uploading output {name}")
+                self.datastore.upload(places.output(name), places.output_key(name), progress)
+        self._keep_files(places)
+        return Product(self._manifest(places, result, contents, snapshot), unwritten)
+
+    def _contents(self, places: AttemptPlaces) -> dict[str, Content]:
+        with hash_cache(self.settings) as cache:
+            return {
+                name: describe(
+                    places.output(name), cache.file_digest, self._progress(f"hashing output {name}")
+                )
+                for name in self.preparation.binding.outputs
+            }
+
+    def _keep_files(self, places: AttemptPlaces) -> None:
+        """Keep what the script left in ``./outputs`` with the attempt."""
+        left = places.code / "outputs"
+        if left.is_dir() and any(left.iterdir()):
+            self.datastore.upload(left, places.files_key, self._progress("keeping ./outputs"))
+
+    def _is_folder(self, name: str) -> bool:
+        return isinstance(self.preparation.binding.outputs[name], OutputFileDatasetConfig)
+
+    def _manifest(
+        self, places: AttemptPlaces, result: StepResult, contents: dict[str, Content], snapshot: str
+    ) -> Manifest:
+        logged = collect(AttemptDirectory(places.records).metrics_path)
+        if logged.truncated or logged.bad_lines:
+            log.warning(
+                "Some metrics could not be kept: %d unusable lines, truncated: %s",
+                logged.bad_lines,
+                logged.truncated,
+            )
+        identity = self.identity
+        return Manifest(
+            schema_version=1,
+            fingerprint=self.preparation.fingerprint,
+            recipe=self.preparation.recipe.as_document(),
+            outputs={
+                name: ManifestOutput.of(name, places.output_key(name), content)
+                for name, content in contents.items()
+                if content.kind != "missing"
+            },
+            results=logged.metrics,
+            parent_metrics=logged.parent_metrics,
+            tags=logged.tags,
+            producer=Producer(
+                dag_id=identity.dag_id,
+                run_id=identity.run_id,
+                task_id=identity.task_id,
+                map_index=identity.map_index,
+                try_number=identity.try_number,
+                attempt=places.attempt,
+                experiment=self.experiment,
+                host=socket.gethostname(),
+            ),
+            started_at=result.started_at,
+            finished_at=result.finished_at,
+            sealed_at=time.time(),
+            snapshot=snapshot,
+            provider_version=__version__,
+        )
+
+
+def _rendered(token: Token, staged: dict[str, StagedInput], places: AttemptPlaces) -> str:
+    if isinstance(token, InputToken):
+        return staged[token.name].argument
+    if isinstance(token, OutputToken):
+        return str(places.output(token.name))
+    return token

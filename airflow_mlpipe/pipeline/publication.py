@@ -1,0 +1,130 @@
+"""What a step hands on: references and results by XCom, and a copy at a destination if one was asked for."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from airflow_mlpipe.errors import StoreError
+from airflow_mlpipe.model.data import OutputFileDatasetConfig, StepOutput
+from airflow_mlpipe.model.reference import PipelineDataReference
+from airflow_mlpipe.pipeline.identity import TaskIdentity
+from airflow_mlpipe.pipeline.lookup import producer_of
+from airflow_mlpipe.reuse.decision import Decision
+from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.digest import MISSING_DIGEST
+from airflow_mlpipe.store.layout import output_key
+from airflow_mlpipe.store.manifest import Manifest
+from airflow_mlpipe.store.progress import Progress
+
+log = logging.getLogger(__name__)
+
+# XCom is a row in Airflow's database: metrics beyond this size stay in the manifest only.
+LARGEST_METRICS = 32 * 1024
+DECISION_KEY = "mlpipe_decision"
+
+
+def handed_on(
+    manifest: Manifest, outputs: Mapping[str, StepOutput], datastore: Datastore, *, sealed: bool
+) -> dict[str, Any]:
+    """The return value of a step: its references by output name, and its metrics under ``metrics``."""
+    references = {name: _reference(name, manifest, datastore, sealed=sealed) for name in outputs}
+    return {**references, "metrics": _small(manifest.results)}
+
+
+def decision_document(
+    decision: Decision, manifest: Manifest, datastore: Datastore, *, sealed: bool
+) -> dict[str, Any]:
+    """The decision as XCom ``mlpipe_decision`` carries it: plain JSON, for people, links and programs.
+
+    ``action`` is ``reused`` or ``ran``; ``seconds`` is what the step took when it ran, ``saved_seconds`` what
+    its reuse spared; ``producer`` is the task instance that ran it.
+    """
+    return {
+        "schema_version": 1,
+        "action": "reused" if decision.action == "reuse" else "ran",
+        "reason": "; ".join(reason.text for reason in decision.reasons),
+        "kinds": [reason.kind for reason in decision.reasons],
+        "fingerprint": manifest.fingerprint,
+        "sealed": sealed,
+        "seconds": round(manifest.seconds, 3),
+        "saved_seconds": None if decision.saved_seconds is None else round(decision.saved_seconds, 3),
+        "producer": producer_of(manifest).model_dump(mode="json"),
+        "attempt": manifest.producer.attempt,
+    }
+
+
+def export(
+    manifest: Manifest, outputs: Iterable[StepOutput], identity: TaskIdentity, datastore: Datastore
+) -> None:
+    """Copy outputs that have a destination there, replacing what is there. Raises StoreError."""
+    for output in outputs:
+        if isinstance(output, OutputFileDatasetConfig) and output.destination is not None:
+            place = output.destination.replace("{run-id}", identity.run_id).replace(
+                "{output-name}", output.name
+            )
+            progress = Progress(f"copying output {output.name}", log.info)
+            _copy(datastore, manifest.outputs[output.name].key, place, progress)
+            log.info("Copied output %s to %s", output.name, place)
+
+
+def _copy(datastore: Datastore, key: str, place: str, progress: Progress) -> None:
+    target_store, target_key = (
+        (Datastore.open(place.rpartition("/")[0]), place.rpartition("/")[2])
+        if "://" in place or place.startswith("/")
+        else (datastore, place.strip("/"))
+    )
+    if target_key.startswith("mlpipe/"):
+        raise StoreError(f"the destination {place!r} lies among the datastore's own files; choose another")
+    import tempfile
+    from pathlib import Path
+
+    local = datastore.local_path(key)
+    if local is not None:
+        target_store.upload(local, target_key, progress)
+        return
+    with tempfile.TemporaryDirectory(prefix="mlpipe-") as folder:
+        copy = Path(folder) / "output"
+        datastore.download(key, copy, progress)
+        target_store.upload(copy, target_key, progress)
+
+
+def _reference(name: str, manifest: Manifest, datastore: Datastore, *, sealed: bool) -> PipelineDataReference:
+    producer = producer_of(manifest)
+    output = manifest.outputs.get(name)
+    if output is None:
+        key = output_key(manifest.producer.attempt, name)
+        return PipelineDataReference(
+            name=name,
+            uri=datastore.uri(key),
+            digest=MISSING_DIGEST,
+            kind="missing",
+            size=0,
+            fingerprint=manifest.fingerprint,
+            producer=producer,
+            sealed=False,
+        )
+    return PipelineDataReference(
+        name=name,
+        uri=datastore.uri(output.key),
+        digest=output.digest,
+        kind=output.kind,
+        size=output.size,
+        fingerprint=manifest.fingerprint,
+        producer=producer,
+        sealed=sealed,
+    )
+
+
+def _small(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    size = 0
+    for name, value in metrics.items():
+        size += len(name) + len(json.dumps(value))
+        if size > LARGEST_METRICS:
+            log.warning("Metrics from %s on are too large for XCom; the manifest has them all", name)
+            break
+        kept[name] = value
+    return kept

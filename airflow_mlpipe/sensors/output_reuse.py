@@ -1,0 +1,247 @@
+"""The hashing sensor: it computes a step's fingerprint and senses whether verified outputs exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, Literal
+
+from airflow.sdk import BaseSensorOperator
+from airflow.sdk.bases.sensor import PokeReturnValue
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_mlpipe.errors import DefinitionError, MLPipeError
+from airflow_mlpipe.links.manifest import ManifestLink
+from airflow_mlpipe.links.producer import ProducerLink
+from airflow_mlpipe.model.compute import ComputeTarget, LocalTarget
+from airflow_mlpipe.model.data import StepOutput
+from airflow_mlpipe.model.dataset import SourceDataset
+from airflow_mlpipe.model.entry import Command, Script
+from airflow_mlpipe.model.environment import Environment
+from airflow_mlpipe.model.inputs import DataInput
+from airflow_mlpipe.model.parameters import PipelineParameter
+from airflow_mlpipe.model.reference import PipelineDataReference
+from airflow_mlpipe.model.reuse_options import ReuseOptions
+from airflow_mlpipe.pipeline import bundle, catalog
+from airflow_mlpipe.pipeline.arguments import check_arguments, check_items
+from airflow_mlpipe.pipeline.dataflow import Dataflow
+from airflow_mlpipe.pipeline.mapping import PartialStep
+from airflow_mlpipe.pipeline.parameters import bind_parameters
+from airflow_mlpipe.pipeline.settings import Settings
+from airflow_mlpipe.pipeline.step_run import StepRun
+from airflow_mlpipe.pipeline.xcom import allow_references
+from airflow_mlpipe.reuse.decision import Decision, Policy
+from airflow_mlpipe.store.manifest import Manifest
+from airflow_mlpipe.triggers.outputs import OutputsTrigger
+
+# The task SDK refuses to read classes from XCom that it was not told of; every DAG with a step loads this module.
+allow_references()
+
+
+class OutputReuseSensor(BaseSensorOperator):
+    """Senses whether verified outputs of a step exist, and hands them on as if it had made them.
+
+    Used alone it waits for a step that another DAG runs: given the same definition, it has the same
+    fingerprint. Its subclasses run the step when there is nothing to sense.
+
+    It returns a dict: for each output a ``PipelineDataReference``, and the step's metrics under ``metrics``.
+
+    :param entry: what the step starts, a ``Script`` or a ``Command``.
+    :param arguments: one item for each argv item: str, int, float, bool, outputs, inputs, datasets,
+        parameters, XComArgs. Never split by a shell. Edges between steps follow from it. Templated.
+    :param inputs: inputs that are not in the arguments; the script finds them by name.
+    :param outputs: outputs that are not in the arguments, or are to be told apart from inputs.
+    :param source_directory: folder of the step's code, relative to the DAG file.
+    :param environment: packages for the step's process: an ``Environment`` or the name of one.
+    :param environment_variables: variables for the step's process; they count for reuse. Templated.
+    :param compute_target: where the step runs: a target or the name of one; default ``local``.
+    :param experiment: what its metrics are filed under; default is the DAG.
+    :param allow_reuse: whether outputs are reused; default is whether the step declares any.
+    :param hash_paths: files and folders in source_directory that count besides those that are found.
+    :param regenerate_outputs: run in any case, and store the result.
+    :param reuse_version: a salt; change it to make the step run once more.
+    :param max_age: outputs older than this are not reused.
+    :param reuse_scope: ``global``, or ``dag`` to reuse only what this DAG has made.
+    :param code_scope: ``imports``: Python files count when the script reaches them; ``directory``: all files.
+    :param emit_assets_on_reuse: whether the asset events of ``outlets`` are emitted when outputs are reused.
+    :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``. Without it,
+        ``mode="reschedule"`` frees the worker while waiting.
+    """
+
+    template_fields: Sequence[str] = ("arguments", "environment_variables")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"arguments": "json", "environment_variables": "json"}
+    ui_color = "#d9e8f5"
+    operator_extra_links = (ProducerLink(), ManifestLink())
+
+    def __init__(
+        self,
+        *,
+        task_id: str,
+        entry: Script | Command,
+        arguments: Sequence[Any] = (),
+        inputs: Sequence[Any] = (),
+        outputs: Sequence[StepOutput] = (),
+        source_directory: str = ".",
+        environment: Environment | str | None = None,
+        environment_variables: Mapping[str, str] | None = None,
+        compute_target: ComputeTarget | str | None = None,
+        experiment: str | None = None,
+        allow_reuse: bool | None = None,
+        hash_paths: Sequence[str] = (),
+        regenerate_outputs: bool = False,
+        reuse_version: str | None = None,
+        max_age: timedelta | None = None,
+        reuse_scope: Literal["global", "dag"] = "global",
+        code_scope: Literal["imports", "directory"] = "imports",
+        emit_assets_on_reuse: bool = False,
+        deferrable: bool | None = None,
+        mode: str = "reschedule",
+        poke_interval: float | timedelta = 10,
+        **kwargs: Any,
+    ) -> None:
+        self.target = _local(catalog.compute_target(compute_target), task_id)
+        for name in ("pool", "pool_slots", "queue"):
+            if (value := getattr(self.target, name)) is not None:
+                kwargs.setdefault(name, value)
+        kwargs.setdefault("multiple_outputs", True)
+        super().__init__(task_id=task_id, mode=mode, poke_interval=poke_interval, **kwargs)
+        self.entry = entry
+        self.arguments = arguments if not isinstance(arguments, tuple) else list(arguments)
+        self.inputs = inputs
+        self.outputs = outputs
+        self.source_directory = source_directory
+        self.environment = catalog.environment(environment)
+        self.environment_variables = dict(environment_variables or {})
+        self.experiment = experiment
+        self.reuse = ReuseOptions(
+            allow_reuse=allow_reuse,
+            hash_paths=(hash_paths,) if isinstance(hash_paths, str) else tuple(hash_paths),
+            regenerate_outputs=regenerate_outputs,
+            reuse_version=reuse_version,
+            max_age=max_age,
+            reuse_scope=reuse_scope,
+            code_scope=code_scope,
+        )
+        self.emit_assets_on_reuse = emit_assets_on_reuse
+        self.deferrable = (
+            conf.getboolean("operators", "default_deferrable", fallback=False) if deferrable is None else deferrable
+        )
+        self.decided: dict[str, Any] | None = None
+        self._waits_for = ""
+        self._lease = ""
+        self._check()
+        if self.has_dag() and not self._is_unmapped:
+            self._join_dag()
+
+    # -- while the DAG is parsed ------------------------------------------------------------------------
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> PartialStep:  # type: ignore[override]
+        """Part of the arguments, for ``.expand()``; each mapped instance has its own fingerprint."""
+        target = _local(catalog.compute_target(kwargs.get("compute_target")), kwargs.get("task_id", cls.__name__))
+        for name in ("pool", "pool_slots", "queue"):
+            if (value := getattr(target, name)) is not None:
+                kwargs.setdefault(name, value)
+        return PartialStep.of(super().partial(**kwargs))
+
+    def run_after(self, *steps: Any) -> None:
+        """Run after *steps* although no data says so (SDK v1's ``run_after``)."""
+        for step in steps:
+            self.set_upstream(step)
+
+    def resolve_template_files(self) -> None:
+        """Airflow calls this for every task when all of the DAG file is read: the time for the last checks."""
+        super().resolve_template_files()
+        if self.has_dag():
+            self._join_dag()
+            Dataflow.of(self.dag).check(self.task_id)
+
+    @property
+    def who(self) -> str:
+        """The step, for messages."""
+        return f"step {self.task_id!r}"
+
+    @property
+    def _is_unmapped(self) -> bool:
+        return bool(getattr(self, "_BaseOperator__from_mapped", False))
+
+    def _check(self) -> None:
+        check_arguments(self.arguments, self.who)
+        readable = (StepOutput, DataInput, SourceDataset, PipelineDataReference)
+        check_items(self.inputs, self.who, "inputs", readable)
+        check_items(self.outputs, self.who, "outputs", (StepOutput,))
+        for name, value in self.environment_variables.items():
+            if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+                raise DefinitionError(f"{self.who}: {name!r} is not a name for an environment variable")
+            if not isinstance(value, str):
+                raise DefinitionError(f"{self.who}: environment variable {name} is {value!r}; it must be a text")
+
+    def _join_dag(self) -> None:
+        """Take part in the DAG's dataflow and parameters, and find the code. Twice is fine."""
+        Dataflow.of(self.dag).join(
+            self.dag, self.task_id, arguments=self.arguments, inputs=self.inputs, outputs=self.outputs
+        )
+        bind_parameters(self.dag, self, [*_items(self.arguments), *_items(self.inputs)])
+        directory = bundle.source_directory(self.dag, self.source_directory, self.who)
+        if isinstance(self.entry, Script):
+            bundle.script(directory, self.entry.script_name, self.who)
+
+    # -- while the task runs ----------------------------------------------------------------------------
+
+    def execute(self, context: Any) -> Any:
+        """Sense, and wait while there is nothing; see the class for what is returned."""
+        try:
+            if not self.deferrable:
+                return super().execute(context)
+            outcome = self.poke(context)
+        except DefinitionError as error:
+            # Another try would read the same mistake.
+            raise AirflowFailException(str(error)) from error
+        return outcome.xcom_value if outcome.is_done else self._defer()
+
+    def resume(self, context: Any, event: Mapping[str, Any]) -> Any:
+        """Go on after the triggerer has seen something."""
+        if event.get("status") == "error":
+            raise MLPipeError(str(event.get("message", "the triggerer could not watch the datastore")))
+        return self.execute(context)
+
+    def poke(self, context: Any) -> PokeReturnValue:
+        """Whether verified outputs exist, and if so what they are."""
+        step = StepRun.of(self, context)
+        sensing = step.sense(Policy(max_age=step.max_age))
+        self._waits_for = step.preparation.fingerprint
+        if sensing.manifest is None:
+            self.log.info("%s: waiting for its outputs; %s", self.who, sensing.decision.sentence())
+            return PokeReturnValue(False)
+        return self._hand_on(step, sensing.decision, sensing.manifest, sealed=True)
+
+    def _hand_on(self, step: StepRun, decision: Decision, manifest: Manifest, *, sealed: bool) -> PokeReturnValue:
+        """Publish outputs, whoever made them, and finish."""
+        self.decided = step.publish(decision, manifest, sealed=sealed)
+        if decision.action == "reuse" and not self.emit_assets_on_reuse:
+            # Nothing new was made, so nothing that listens for new data is to run.
+            self.outlets = []
+        return PokeReturnValue(True, step.return_value(manifest, sealed=sealed))
+
+    def _defer(self) -> Any:
+        self.defer(
+            trigger=OutputsTrigger(
+                datastore=Settings.read().datastore,
+                fingerprint=self._waits_for,
+                lease=self._lease,
+                poll_interval=self.poke_interval,
+            ),
+            method_name="resume",
+            timeout=timedelta(seconds=self.timeout),
+        )
+
+
+def _local(target: ComputeTarget, task_id: str) -> LocalTarget:
+    if isinstance(target, LocalTarget):
+        return target
+    raise DefinitionError(f"step {task_id!r}: compute target {target.name!r} is of a kind that is not known")
+
+
+def _items(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, (list, tuple)) else ()

@@ -1,0 +1,219 @@
+"""Where the data of an input lies, and what identifies its content."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from airflow_mlpipe.errors import StoreError, UserError
+from airflow_mlpipe.model.dataset import Identity
+from airflow_mlpipe.model.reference import PipelineDataReference
+from airflow_mlpipe.store.digest import Entry, describe, directory_digest
+from airflow_mlpipe.store.progress import Progress
+
+SourceKind = Literal["file", "directory", "missing"]
+
+# What servers call the identity of an object's bytes, the most certain first.
+_ETAGS = ("version_id", "VersionId", "ETag", "etag", "content_md5", "md5Hash", "checksum", "generation")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One file or folder of a source: its URL, and its path inside the folder that the step is shown."""
+
+    path: str
+    uri: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Data that a step reads.
+
+    ``places`` holds one place with an empty ``path`` when the data is one file or one folder, else the
+    members of a folder that has to be put together. ``undetermined`` says in a few words why ``digest`` does
+    not identify the content, None when it does. ``size`` is in bytes, as far as known.
+    """
+
+    kind: SourceKind
+    digest: str
+    places: tuple[Place, ...]
+    size: int = 0
+    undetermined: str | None = None
+
+    @property
+    def whole(self) -> str | None:
+        """The URL when the data is one file or one folder, else None."""
+        return self.places[0].uri if len(self.places) == 1 and not self.places[0].path else None
+
+
+class SourceFinder:
+    """Finds sources. *base* is the folder at which relative paths start."""
+
+    def __init__(
+        self,
+        base: Path,
+        file_digest: Callable[[Path], str],
+        progress: Callable[[str], Progress] = lambda what: Progress.silent(),
+    ) -> None:
+        self._base = base
+        self._file_digest = file_digest
+        self._progress = progress
+
+    def reference(self, reference: PipelineDataReference) -> Source:
+        """An output of another step; its reference already says what it holds."""
+        return Source(reference.kind, reference.digest, (Place("", reference.uri),), reference.size)
+
+    def dataset(self, paths: Sequence[str], identity: Identity | None, who: str) -> Source:
+        """A dataset, named by paths or URLs. Raises UserError when a path names nothing, StoreError when the
+        server does not answer."""
+        if identity == "definition":
+            found = self._find(paths, who, digests=False)
+            definition = json.dumps(["definition", list(paths)]).encode()
+            return Source(found.kind, hashlib.sha256(definition).hexdigest(), found.places, found.size)
+        if identity == "etag" and (local := [path for path in paths if _is_local(path)]):
+            raise UserError(f"{who}: {local[0]!r} is a local path, which has no etag; use identity='content'")
+        return self._find(paths, who, digests=True, content_of_remote=identity == "content")
+
+    def _find(
+        self, paths: Sequence[str], who: str, *, digests: bool, content_of_remote: bool = False
+    ) -> Source:
+        found = []
+        for path in paths:
+            if not _is_local(path):
+                found.append(_remote(path, who, content=content_of_remote))
+            elif glob.has_magic(path):
+                found.append(self._local_glob(path, who, digests=digests))
+            else:
+                found.append(self._local(self._absolute(path), path, who, digests=digests))
+        return found[0] if len(found) == 1 else _joined(found, [_leaf(path) for path in paths])
+
+    def _absolute(self, path: str) -> Path:
+        return self._base / path.removeprefix("file://")
+
+    def _local(self, path: Path, given: str, who: str, *, digests: bool) -> Source:
+        if not path.exists():
+            raise UserError(
+                f"{who}: nothing is at {given!r} ({path}); correct the path, or put the data there"
+            )
+        place = (Place("", f"file://{path.resolve()}"),)
+        if not digests:
+            return Source("directory" if path.is_dir() else "file", "", place)
+        content = describe(path, self._file_digest, self._progress(f"hashing {who}"))
+        return Source(content.kind, content.digest, place, content.size)
+
+    def _local_glob(self, pattern: str, who: str, *, digests: bool) -> Source:
+        absolute = str(self._absolute(pattern))
+        # The folder above the first part with a wildcard is the root of what the step is shown.
+        root = Path(absolute)
+        while glob.has_magic(str(root)):
+            root = root.parent
+        files = sorted(Path(name) for name in glob.glob(absolute, recursive=True) if os.path.isfile(name))  # noqa: PTH
+        if not files:
+            raise UserError(f"{who}: no file matches {pattern!r}; correct the pattern, or put the data there")
+        places = tuple(Place(file.relative_to(root).as_posix(), f"file://{file.resolve()}") for file in files)
+        size = sum(file.stat().st_size for file in files)
+        if not digests:
+            return Source("directory", "", places, size)
+        progress = self._progress(f"hashing {who}")
+        progress.expect(size)
+        entries = []
+        for file, place in zip(files, places, strict=True):
+            status = file.stat()
+            executable = bool(status.st_mode & 0o100)
+            entries.append(Entry(place.path, status.st_size, self._file_digest(file), executable))
+            progress.advance(status.st_size)
+        return Source("directory", directory_digest(tuple(entries)), places, size)
+
+
+def join_references(sources: Iterable[Source]) -> Source:
+    """The outputs of a mapped step as one folder, whose entries are called after the map indexes."""
+    members = list(sources)
+    width = max(4, len(str(len(members) - 1)))
+    return _joined(members, [f"{index:0{width}d}" for index in range(len(members))])
+
+
+def _joined(sources: Sequence[Source], names: Sequence[str]) -> Source:
+    """Several sources as one folder; each keeps its own name in it."""
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UserError(f"two paths of one dataset end in {min(twice)!r}; give them as two inputs")
+    places = tuple(
+        Place(f"{name}/{place.path}".rstrip("/"), place.uri)
+        for name, source in zip(names, sources, strict=True)
+        for place in source.places
+    )
+    parts = [[name, source.kind, source.digest] for name, source in zip(names, sources, strict=True)]
+    reasons = [source.undetermined for source in sources if source.undetermined]
+    return Source(
+        "directory",
+        hashlib.sha256(json.dumps(["joined", parts]).encode()).hexdigest(),
+        places,
+        sum(source.size for source in sources),
+        reasons[0] if reasons else None,
+    )
+
+
+def _remote(url: str, who: str, *, content: bool) -> Source:
+    """Remote files, identified by what their server says of them, or by their bytes when *content* is asked."""
+    import fsspec.core
+
+    try:
+        filesystem, root = fsspec.core.url_to_fs(url)
+        if glob.has_magic(url):
+            found = filesystem.glob(root, detail=True)
+            while glob.has_magic(root):
+                root = root.rpartition("/")[0]
+        else:
+            found = filesystem.find(root, detail=True)
+        files = {path: info for path, info in sorted(found.items()) if info.get("type") != "directory"}
+        if not files:
+            raise UserError(f"{who}: nothing is at {url!r}; correct the URL, or put the data there")
+        parts, without = [], None
+        for path, info in files.items():
+            tag = _bytes_digest(filesystem, path) if content else _etag(info)
+            without = path if tag is None else without
+            parts.append([path, info.get("size"), tag])
+    except (UserError, StoreError):
+        raise
+    except Exception as error:
+        raise StoreError(f"{who}: {url} cannot be listed: {type(error).__name__}: {error}") from error
+    is_file = list(files) == [root.rstrip("/")]
+    return Source(
+        "file" if is_file else "directory",
+        hashlib.sha256(json.dumps(["remote", parts], default=str).encode()).hexdigest(),
+        (Place("", url),)
+        if not glob.has_magic(url)
+        else tuple(Place(path[len(root) :].lstrip("/"), filesystem.unstrip_protocol(path)) for path in files),
+        sum(info.get("size") or 0 for info in files.values()),
+        None if without is None else f"the server gives no etag for {without}; use identity='content'",
+    )
+
+
+def _etag(info: dict[str, Any]) -> str | None:
+    for key in _ETAGS:
+        if info.get(key):
+            return f"{key}={info[key]}"
+    return None
+
+
+def _bytes_digest(filesystem: Any, path: str) -> str:
+    digest = hashlib.sha256()
+    with filesystem.open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path or path.startswith("file://")
+
+
+def _leaf(path: str) -> str:
+    if glob.has_magic(path):
+        return hashlib.sha256(path.encode()).hexdigest()[:8]
+    return path.rstrip("/").rpartition("/")[2]
