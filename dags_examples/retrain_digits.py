@@ -18,7 +18,9 @@ from airflow_mlpipe import OutputFileDatasetConfig, PipelineData, PipelineParame
     tags=["mlpipe", "example"],
     params={
         "lr": Param(0.01, type="number", exclusiveMinimum=0, description="learning rate of the network"),
-        "C": Param(1.0, type="number", exclusiveMinimum=0, description="inverse regularisation of the logistic"),
+        "C": Param(
+            1.0, type="number", exclusiveMinimum=0, description="inverse regularisation of the logistic"
+        ),
     },
     doc_md=__doc__,
 )
@@ -50,13 +52,27 @@ def retrain_digits() -> None:
         task_id="evaluate",
         source_directory="digits",
         script_name="evaluate.py",
-        arguments=["--data", prepared.as_input(), "--report", report, logistic.as_input(), network.as_input()],
+        arguments=[
+            "--data",
+            prepared.as_input(),
+            "--report",
+            report,
+            logistic.as_input(),
+            network.as_input(),
+        ],
     )
     PythonScriptStep(
         task_id="register",
         source_directory="digits",
         script_name="register.py",
-        arguments=["--report", report.as_input(), "--registry", registered, logistic.as_input(), network.as_input()],
+        arguments=[
+            "--report",
+            report.as_input(),
+            "--registry",
+            registered,
+            logistic.as_input(),
+            network.as_input(),
+        ],
     )
 
 

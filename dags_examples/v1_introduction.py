@@ -21,7 +21,12 @@ def v1_introduction() -> None:
         script_name="dataprep.py",
         source_directory="introduction/prep",
         inputs=[raw_data.as_named_input("raw_data").as_mount()],
-        arguments=["--prepped_data", prepped_data, "--holdout", PipelineParameter("holdout", default_value=5)],
+        arguments=[
+            "--prepped_data",
+            prepped_data,
+            "--holdout",
+            PipelineParameter("holdout", default_value=5),
+        ],
     )
     PythonScriptStep(
         name="train_model",

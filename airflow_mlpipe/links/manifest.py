@@ -20,4 +20,6 @@ class ManifestLink(BaseOperatorLink):
         decided = getattr(operator, "decided", None)
         if not decided or not decided["sealed"]:
             return ""
-        return f"/mlpipe/dags/{quote(decided['producer']['dag_id'], safe='')}/manifests/{decided['fingerprint']}"
+        return (
+            f"/mlpipe/dags/{quote(decided['producer']['dag_id'], safe='')}/manifests/{decided['fingerprint']}"
+        )

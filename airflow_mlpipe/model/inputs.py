@@ -13,8 +13,8 @@ AccessMode = Literal["mount", "download", "direct"]
 
 # Each input's path is also an environment variable of its name; these would change the process itself.
 RESERVED_VARIABLES = frozenset(
-    ("PATH", "HOME", "SHELL", "USER", "LOGNAME", "HOSTNAME", "PWD", "CDPATH", "IFS", "ENV", "BASH_ENV")
-    + ("LANG", "TERM", "TMPDIR", "TEMP", "TMP")
+    {"PATH", "HOME", "SHELL", "USER", "LOGNAME", "HOSTNAME", "PWD", "CDPATH", "IFS", "ENV", "BASH_ENV"}
+    | {"LANG", "TERM", "TMPDIR", "TEMP", "TMP"}
 )
 RESERVED_PREFIXES = ("LD_", "DYLD_", "PYTHON", "AIRFLOW", "MLPIPE_", "LC_", "OMP_", "CUDA_")
 

@@ -13,8 +13,8 @@ from airflow_mlpipe.operators.step import StepOperator
 class CommandStep(StepOperator):
     """Run a command, an R script for instance, or reuse the outputs of an earlier run of it.
 
-    No shell is involved: ``command`` is the program and its first arguments, ``arguments`` follow. Nobody knows
-    which files a command reads, so all files of ``source_directory`` count for reuse, by their bytes.
+    No shell is involved: ``command`` is the program and its first arguments, ``arguments`` follow. Nobody
+    knows which files a command reads, so all files of ``source_directory`` count for reuse, by their bytes.
 
     :param command: such as ``["Rscript", "fit.R"]``.
     :param name: SDK v1's name of a step; it becomes the task id when ``task_id`` is not given.

@@ -17,8 +17,8 @@ class PythonScriptStep(StepOperator):
     ``source_directory``, as ``python SCRIPT ARGUMENT...``.
 
     :param script_name: path of the script inside ``source_directory``.
-    :param name: SDK v1's name of a step; it becomes the task id when ``task_id`` is not given. Without either,
-        the step is called after its script.
+    :param name: SDK v1's name of a step; it becomes the task id when ``task_id`` is not given. Without
+        either, the step is called after its script.
 
     All other parameters are those of :class:`~airflow_mlpipe.sensors.output_reuse.OutputReuseSensor`.
     """

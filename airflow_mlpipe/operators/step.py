@@ -82,7 +82,7 @@ class StepOperator(OutputReuseSensor):
         return digest(["private", fingerprint, step.identity.owner])
 
     def _take_lease(self, step: StepRun) -> tuple[Lease, str] | None:
-        """The lease and the attempt of its last holder, "" if there was none; None while somebody holds it."""
+        """The lease and the attempt of its last holder ("" for none); None while somebody holds it."""
         leases = Leases(step.datastore, duration=step.settings.lease_seconds)
         owner, attempt = step.identity.owner, step.identity.attempt
         while True:

@@ -20,8 +20,8 @@ def bind_parameters(dag: Any, task: Any, items: Iterable[Any]) -> None:
         if not item.has_default:
             known = ", ".join(sorted(dag.params)) or "none"
             raise DefinitionError(
-                f"step {task.task_id!r} uses PipelineParameter({item.name!r}), which the DAG does not declare "
-                f"(its params: {known}); add it to the DAG's params, or give it a default_value"
+                f"step {task.task_id!r} uses PipelineParameter({item.name!r}), which the DAG does not "
+                f"declare (its params: {known}); add it to the DAG's params, or give it a default_value"
             )
         dag.params[item.name] = item.default_value
         task.params[item.name] = item.default_value

@@ -92,7 +92,7 @@ def prepare(
 
 def hash_cache(settings: Settings) -> HashCache:
     """The worker's memory of file digests."""
-    return HashCache(settings.cache_directory / "digests.sqlite")
+    return HashCache(settings.cache_directory / "digests.sqlite", say=log.info)
 
 
 def local_environments(

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StagedInput:
-    """An input in place: ``argument`` is what stands for it in the arguments and in its environment variable."""
+    """An input in place: ``argument`` stands for it in the arguments and in its environment variable."""
 
     argument: str
     spec: InputSpec
@@ -107,7 +107,7 @@ class Staging:
 
 
 def _leaf(place: Place, bound: BoundInput) -> str:
-    """The name under which a single file keeps its extension for the script; a folder is called as the input."""
+    """The name of the data at its place, so that a single file keeps its extension for the script."""
     name = place.uri.rstrip("/").rpartition("/")[2]
     if name in ("", ".", ".."):
         return bound.name

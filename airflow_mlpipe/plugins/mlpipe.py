@@ -20,7 +20,7 @@ class MLPipePlugin(AirflowPlugin):
         allow_references()
 
     @property
-    def fastapi_apps(self) -> list[dict[str, Any]]:
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """A property, so that the app is built in the API server and nowhere else."""
         from airflow_mlpipe.plugins.web import app
 

@@ -19,9 +19,7 @@ app = FastAPI(title="MLPipe", description="Manifests of step outputs.")
     "/dags/{dag_id}/manifests/{fingerprint}",
     dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN))],
 )
-def manifest(
-    dag_id: str, fingerprint: Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
-) -> dict[str, Any]:
+def manifest(dag_id: str, fingerprint: Annotated[str, Path(pattern="^[0-9a-f]{64}$")]) -> dict[str, Any]:
     """The manifest of outputs that *dag_id* has made, to those who may see its runs."""
     try:
         found = read_manifest(Datastore.open(Settings.read().datastore), fingerprint)

@@ -20,7 +20,6 @@ from airflow_mlpipe.model.dataset import SourceDataset
 from airflow_mlpipe.model.entry import Command, Script
 from airflow_mlpipe.model.environment import Environment
 from airflow_mlpipe.model.inputs import DataInput
-from airflow_mlpipe.model.parameters import PipelineParameter
 from airflow_mlpipe.model.reference import PipelineDataReference
 from airflow_mlpipe.model.reuse_options import ReuseOptions
 from airflow_mlpipe.pipeline import bundle, catalog
@@ -35,7 +34,7 @@ from airflow_mlpipe.reuse.decision import Decision, Policy
 from airflow_mlpipe.store.manifest import Manifest
 from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
-# The task SDK refuses to read classes from XCom that it was not told of; every DAG with a step loads this module.
+# The task SDK reads from XCom only the classes that it was told of; every DAG with a step loads this module.
 allow_references()
 
 
@@ -45,7 +44,7 @@ class OutputReuseSensor(BaseSensorOperator):
     Used alone it waits for a step that another DAG runs: given the same definition, it has the same
     fingerprint. Its subclasses run the step when there is nothing to sense.
 
-    It returns a dict: for each output a ``PipelineDataReference``, and the step's metrics under ``metrics``.
+    It returns a dict: a ``PipelineDataReference`` for each output, and the step's metrics under ``metrics``.
 
     :param entry: what the step starts, a ``Script`` or a ``Command``.
     :param arguments: one item for each argv item: str, int, float, bool, outputs, inputs, datasets,
@@ -70,7 +69,10 @@ class OutputReuseSensor(BaseSensorOperator):
     """
 
     template_fields: Sequence[str] = ("arguments", "environment_variables")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"arguments": "json", "environment_variables": "json"}
+    template_fields_renderers: ClassVar[dict[str, str]] = {
+        "arguments": "json",
+        "environment_variables": "json",
+    }
     ui_color = "#d9e8f5"
     operator_extra_links = (ProducerLink(), ManifestLink())
 
@@ -125,7 +127,9 @@ class OutputReuseSensor(BaseSensorOperator):
         )
         self.emit_assets_on_reuse = emit_assets_on_reuse
         self.deferrable = (
-            conf.getboolean("operators", "default_deferrable", fallback=False) if deferrable is None else deferrable
+            conf.getboolean("operators", "default_deferrable", fallback=False)
+            if deferrable is None
+            else deferrable
         )
         self.decided: dict[str, Any] | None = None
         self._waits_for = ""
@@ -137,9 +141,11 @@ class OutputReuseSensor(BaseSensorOperator):
     # -- while the DAG is parsed ------------------------------------------------------------------------
 
     @classmethod
-    def partial(cls, **kwargs: Any) -> PartialStep:  # type: ignore[override]
+    def partial(cls, **kwargs: Any) -> PartialStep:
         """Part of the arguments, for ``.expand()``; each mapped instance has its own fingerprint."""
-        target = _local(catalog.compute_target(kwargs.get("compute_target")), kwargs.get("task_id", cls.__name__))
+        target = _local(
+            catalog.compute_target(kwargs.get("compute_target")), kwargs.get("task_id", cls.__name__)
+        )
         for name in ("pool", "pool_slots", "queue"):
             if (value := getattr(target, name)) is not None:
                 kwargs.setdefault(name, value)
@@ -151,7 +157,7 @@ class OutputReuseSensor(BaseSensorOperator):
             self.set_upstream(step)
 
     def resolve_template_files(self) -> None:
-        """Airflow calls this for every task when all of the DAG file is read: the time for the last checks."""
+        """The last checks: Airflow calls this for every task when all of the DAG file is read."""
         super().resolve_template_files()
         if self.has_dag():
             self._join_dag()
@@ -175,7 +181,9 @@ class OutputReuseSensor(BaseSensorOperator):
             if not isinstance(name, str) or not name or "=" in name or "\0" in name:
                 raise DefinitionError(f"{self.who}: {name!r} is not a name for an environment variable")
             if not isinstance(value, str):
-                raise DefinitionError(f"{self.who}: environment variable {name} is {value!r}; it must be a text")
+                raise DefinitionError(
+                    f"{self.who}: environment variable {name} is {value!r}; it must be a text"
+                )
 
     def _join_dag(self) -> None:
         """Take part in the DAG's dataflow and parameters, and find the code. Twice is fine."""
@@ -216,7 +224,9 @@ class OutputReuseSensor(BaseSensorOperator):
             return PokeReturnValue(False)
         return self._hand_on(step, sensing.decision, sensing.manifest, sealed=True)
 
-    def _hand_on(self, step: StepRun, decision: Decision, manifest: Manifest, *, sealed: bool) -> PokeReturnValue:
+    def _hand_on(
+        self, step: StepRun, decision: Decision, manifest: Manifest, *, sealed: bool
+    ) -> PokeReturnValue:
         """Publish outputs, whoever made them, and finish."""
         self.decided = step.publish(decision, manifest, sealed=sealed)
         if decision.action == "reuse" and not self.emit_assets_on_reuse:

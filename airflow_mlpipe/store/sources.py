@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +112,8 @@ class SourceFinder:
         root = Path(absolute)
         while glob.has_magic(str(root)):
             root = root.parent
-        files = sorted(Path(name) for name in glob.glob(absolute, recursive=True) if os.path.isfile(name))  # noqa: PTH
+        found = (Path(name) for name in glob.glob(absolute, recursive=True))  # noqa: PTH207 - takes absolute ones
+        files = sorted(path for path in found if path.is_file())
         if not files:
             raise UserError(f"{who}: no file matches {pattern!r}; correct the pattern, or put the data there")
         places = tuple(Place(file.relative_to(root).as_posix(), f"file://{file.resolve()}") for file in files)
@@ -159,7 +159,7 @@ def _joined(sources: Sequence[Source], names: Sequence[str]) -> Source:
 
 
 def _remote(url: str, who: str, *, content: bool) -> Source:
-    """Remote files, identified by what their server says of them, or by their bytes when *content* is asked."""
+    """Remote files, identified by what their server says of them, with *content* by their bytes."""
     import fsspec.core
 
     try:

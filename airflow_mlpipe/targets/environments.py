@@ -140,7 +140,7 @@ class LocalEnvironments:
 
 
 def search_path(python: Path) -> str:
-    """The PATH of a step: the interpreter's own folder first, so that ``python`` and its tools are its own."""
+    """The PATH of a step: the interpreter's own folder first, so that ``python`` is that interpreter."""
     return os.pathsep.join([str(python.parent), os.environ.get("PATH", os.defpath)])
 
 

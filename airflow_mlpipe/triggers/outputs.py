@@ -34,7 +34,9 @@ class OutputsTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer needs to make this trigger again."""
-        arguments = {name: getattr(self, name) for name in ("datastore", "fingerprint", "lease", "poll_interval")}
+        arguments = {
+            name: getattr(self, name) for name in ("datastore", "fingerprint", "lease", "poll_interval")
+        }
         return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:

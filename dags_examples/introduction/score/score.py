@@ -15,7 +15,10 @@ arguments = parser.parse_args()
 
 means = json.loads((arguments.model / "means.json").read_text())
 right = total = 0
-with (Path(os.environ["prepped_data"]) / "holdout.csv").open(newline="") as file, arguments.scores.open("w") as out:
+with (
+    (Path(os.environ["prepped_data"]) / "holdout.csv").open(newline="") as file,
+    arguments.scores.open("w") as out,
+):
     for row in csv.DictReader(file):
         species = row.pop("species")
         flower = [float(value) for value in row.values()]

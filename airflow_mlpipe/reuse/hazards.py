@@ -1,0 +1,307 @@
+"""What code may do that neither its import statements nor its syntax tree show.
+
+Three questions about one module, each answered with a sentence or None:
+
+- *dynamic*: may it import, run or list Python files that its import statements do not name?
+- *text*: does it read source text or line numbers, so that comments and layout matter?
+- *docstrings*: does it read docstrings?
+
+The answers err on the side of yes. A yes costs a rerun after an edit that did not matter; a wrong no
+would reuse a stale result. Names are followed through ``import ... as ...``; a module that has a
+dangerous member and is handed around as a value counts as used in the dangerous way.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["dynamic", "text", "docstrings"]
+Finding = tuple[Kind, int, str]
+
+# Importing one of these is enough: they import, run or unpickle by name, or start other programs.
+_MODULES: dict[str, Kind] = {
+    **dict.fromkeys(
+        (
+            "IPython", "allennlp", "apipkg", "bdb", "cProfile", "celery", "code", "codeop", "detectron2",
+            "dynaconf", "fabric", "fairseq", "gin", "hydra", "imp", "importlib", "invoke", "jsonargparse",
+            "jsonpickle", "kedro", "lazy_import", "lazy_loader", "luigi", "mmcv", "mmengine",
+            "modulefinder", "nbclient", "nbconvert", "papermill", "pdb", "pexpect", "pkg_resources",
+            "pkgutil", "plumbum", "profile", "pty", "pytest", "runpy", "sacred", "sh", "site",
+            "stevedore", "subprocess", "timeit", "trace", "unittest", "uvicorn", "zipimport",
+        ),
+        "dynamic",
+    ),
+    **dict.fromkeys(("linecache", "tokenize", "traceback", "triton"), "text"),
+    **dict.fromkeys(("doctest", "docopt", "ply"), "docstrings"),
+    "pydoc": "dynamic",
+}  # fmt: skip
+
+# Members of modules that are harmless otherwise. A "*" stands for any characters of one name.
+_MEMBERS: dict[str, Kind] = {
+    **dict.fromkeys(
+        (
+            "asyncio.create_subprocess_*", "asyncio.subprocess", "bentoml.load*", "builtins.__import__",
+            "builtins.compile", "builtins.eval", "builtins.exec", "builtins.globals", "cloudpickle.load*",
+            "concurrent.interpreters", "ctypes.pythonapi", "deepspeed.launcher", "dill.Unpickler",
+            "dill.load*", "joblib.load*", "keras.models", "keras.saving", "lightning.pytorch.cli",
+            "logging.config", "marshal.load*", "mlflow.load*", "mlflow.projects",
+            "multiprocessing.set_executable", "os.exec*", "os.popen", "os.posix_spawn*", "os.spawn*",
+            "os.startfile", "os.system", "pandas.read_hdf", "pandas.read_pickle", "pickle.Unpickler",
+            "pickle._Unpickler", "pickle.load*", "pydantic.ImportString", "pytorch_lightning.cli",
+            "shelve.*", "skops.io", "sys.meta_path", "sys.modules", "sys.path", "sys.path_hooks",
+            "sys.path_importer_cache", "tensorflow.saved_model", "torch.distributed.run", "torch.hub",
+            "torch.load", "torch.package", "werkzeug.utils", "yaml.CLoader", "yaml.CUnsafeLoader",
+            "yaml.Loader", "yaml.UnsafeLoader", "yaml.unsafe_load*",
+        ),
+        "dynamic",
+    ),
+    **dict.fromkeys(
+        (
+            "ast.get_source_segment", "dill.source", "inspect.currentframe", "inspect.findsource",
+            "inspect.getblock", "inspect.getcomments", "inspect.getfile", "inspect.getframeinfo",
+            "inspect.getinnerframes", "inspect.getouterframes", "inspect.getsource*", "inspect.stack",
+            "inspect.trace", "sys._current_frames", "sys._getframe", "torch.jit",
+        ),
+        "text",
+    ),
+    **dict.fromkeys(("ast.get_docstring", "inspect.getdoc"), "docstrings"),
+}  # fmt: skip
+
+# Telling wherever they appear: as a name, as an attribute, or as a whole string (for getattr).
+_WORDS: dict[str, Kind] = {
+    **dict.fromkeys(
+        (
+            "__builtins__", "__import__", "__loader__", "__path__", "__spec__", "create_subprocess_exec",
+            "create_subprocess_shell", "exec_module", "import_module", "load_module", "load_model",
+        ),
+        "dynamic",
+    ),
+    **dict.fromkeys(
+        ("__code__", "co_firstlineno", "co_lines", "co_positions", "f_lineno", "lineno", "tb_lineno"), "text"
+    ),
+    **dict.fromkeys(("__doc__", "getdoc"), "docstrings"),
+}  # fmt: skip
+
+# As plain names only: attributes of these names (``model.eval()``, ``re.compile()``) are harmless.
+_BUILTINS: dict[str, Kind] = {
+    **dict.fromkeys(("compile", "eval", "exec", "globals"), "dynamic"),
+    "help": "docstrings",
+}
+
+# Keyword arguments that make a library unpickle, or import, run or pack source files.
+_KEYWORDS = frozenset({"allow_pickle", "code_path", "code_paths", "py_modules", "trust_remote_code"})
+
+# What lists or packs a folder; together with the folder of the code it may reach any file.
+_LISTERS = frozenset(
+    {
+        "copytree", "fwalk", "glob", "iglob", "iterdir", "listdir", "log_artifacts", "log_code",
+        "make_archive", "rglob", "scandir", "upload_folder", "walk",
+    }
+)  # fmt: skip
+
+_PYTHON_FILE = re.compile(r"\S*\.pyw?")
+
+
+@dataclass(frozen=True)
+class Hazards:
+    """Sentences such as "line 3 uses os.system"; None where nothing was found."""
+
+    dynamic: str | None = None
+    text: str | None = None
+    docstrings: str | None = None
+
+
+def find_hazards(tree: ast.Module) -> Hazards:
+    """The first hazard of each kind in *tree*, in the order of its lines."""
+    first: dict[Kind, tuple[int, str]] = {}
+    for kind, line, what in _Finder(tree).findings():
+        first[kind] = min(first.get(kind, (line, what)), (line, what))
+    return Hazards(**{kind: f"line {line} {what}" for kind, (line, what) in first.items()})
+
+
+class _Finder:
+    def __init__(self, tree: ast.Module) -> None:
+        self._tree = tree
+        self._names: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)  # local name -> dotted names
+        self._renamed: dict[
+            str, tuple[int, tuple[str, ...]]
+        ] = {}  # "import pickle as pk", while pk is unused
+        self._code_folder: int | None = None  # the line that speaks of the folder of the code
+        self._lister: tuple[int, str] | None = None
+
+    def findings(self) -> Iterator[Finding]:
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.Import):
+                yield from self._import(node)
+            elif isinstance(node, ast.ImportFrom):
+                yield from self._import_from(node)
+        # Not ast.walk: a node below "(...).parent" is judged by what is around it.
+        stack: list[tuple[ast.AST, bool]] = [(self._tree, False)]
+        while stack:
+            node, in_folder = stack.pop()
+            if isinstance(node, (ast.Attribute, ast.Name)):
+                names, base = _chain(node)
+                yield from self._used(names, base is None, node.lineno, in_folder)
+                if base is not None:
+                    stack.append((base, in_folder or not {"parent", "parents"}.isdisjoint(names)))
+                continue
+            if isinstance(node, ast.Constant):
+                yield from self._constant(node, in_folder)
+            elif isinstance(node, ast.Call):
+                yield from self._call(node)
+                if _last_name(node.func) == "dirname":
+                    in_folder = True
+                elif _is_weights_only(node):
+                    stack.extend((argument.value, in_folder) for argument in node.keywords)
+                    stack.extend((argument, in_folder) for argument in node.args)
+                    continue
+            stack.extend((child, in_folder) for child in ast.iter_child_nodes(node))
+        yield from self._leftovers()
+
+    def _import(self, node: ast.Import) -> Iterator[Finding]:
+        for alias in node.names:
+            names = tuple(alias.name.split("."))
+            if alias.asname:
+                self._names[alias.asname].add(names)
+                if names in _guarded and alias.asname != alias.name:
+                    self._renamed[alias.asname] = node.lineno, names
+            else:
+                self._names[names[0]].add(names[:1])
+            yield from _imported(names, node.lineno)
+
+    def _import_from(self, node: ast.ImportFrom) -> Iterator[Finding]:
+        module = tuple((node.module or "").split(".")) if node.module else ()
+        for alias in node.names:
+            if alias.name == "*":
+                for kind in _guarded.get(module, ()):
+                    yield kind, node.lineno, f"imports everything from {'.'.join(module)}"
+                names = module
+            else:
+                names = (*module, alias.name)
+                self._names[alias.asname or alias.name].add(names)
+                if names in _guarded and alias.asname:
+                    self._renamed[alias.asname] = node.lineno, names
+            if node.level == 0:
+                yield from _imported(names, node.lineno)
+
+    def _used(self, names: tuple[str, ...], rooted: bool, line: int, in_folder: bool) -> Iterator[Finding]:
+        """*names* is ``a.b.c`` in the text; *rooted* says that it starts with a plain name."""
+        root, rest = names[0], names[1:]
+        imported = self._names.get(root, set()) if rooted else set()
+        self._renamed.pop(root, None)
+        for candidate in {names, *((*dotted, *rest) for dotted in imported)}:
+            yield from _members(candidate, line)
+            if imported and candidate in _guarded:
+                for kind in _guarded[candidate]:
+                    yield kind, line, f"hands {'.'.join(candidate)} around as a value"
+        if rooted and not imported and not rest and root in _BUILTINS:
+            yield _BUILTINS[root], line, f"uses {root}"
+        for name in names:
+            if name in _WORDS:
+                yield _WORDS[name], line, f"uses {name}"
+            if name in _LISTERS:
+                self._lister = self._lister or (line, name)
+        if names[-1] in {"cwd", "getcwd", "curdir"}:
+            self._code_folder = self._code_folder or line
+        if "__file__" in names:
+            yield from self._own_file(line, in_folder)
+
+    def _own_file(self, line: int, in_folder: bool) -> Iterator[Finding]:
+        if in_folder:
+            self._code_folder = self._code_folder or line
+        else:
+            yield "text", line, "uses __file__ other than for its folder"
+
+    def _constant(self, node: ast.Constant, in_folder: bool) -> Iterator[Finding]:
+        value, line = node.value, node.lineno
+        if not isinstance(value, str):
+            return
+        if value in _WORDS:
+            yield _WORDS[value], line, f"names {value!r}"
+        elif value == "__file__":
+            yield from self._own_file(line, in_folder)
+        elif _PYTHON_FILE.fullmatch(value):
+            yield "dynamic", line, f"names the Python file {value!r}"
+            yield "text", line, f"names the Python file {value!r}"
+
+    def _call(self, node: ast.Call) -> Iterator[Finding]:
+        for keyword in node.keywords:
+            off = isinstance(keyword.value, ast.Constant) and not keyword.value.value
+            if keyword.arg in _KEYWORDS and not off:
+                yield "dynamic", node.lineno, f"passes {keyword.arg}"
+        here = any(isinstance(item, ast.Constant) and item.value in (".", "./") for item in node.args)
+        nowhere = not node.args and _last_name(node.func) in {"Path", "listdir", "scandir"}
+        if here or nowhere:
+            self._code_folder = self._code_folder or node.lineno
+
+    def _leftovers(self) -> Iterator[Finding]:
+        for name, (line, names) in self._renamed.items():
+            for kind in _guarded[names]:
+                yield kind, line, f"imports {'.'.join(names)} as {name}, for others to use"
+        if self._code_folder is not None and self._lister is not None:
+            line, name = self._lister
+            yield "dynamic", line, f"uses {name}, which may list the folder of the code"
+            yield "text", line, f"uses {name}, which may list the folder of the code"
+
+
+def _chain(node: ast.expr) -> tuple[tuple[str, ...], ast.expr | None]:
+    """``a.b.c`` is (("a", "b", "c"), None); ``f().b.c`` is (("b", "c"), the call)."""
+    names: list[str] = []
+    current = node
+    while isinstance(current, ast.Attribute):
+        names.append(current.attr)
+        current = current.value
+    if isinstance(current, ast.Name):
+        names.append(current.id)
+        return tuple(reversed(names)), None
+    return tuple(reversed(names)), current
+
+
+def _last_name(function: ast.expr) -> str:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def _is_weights_only(call: ast.Call) -> bool:
+    """``torch.load(..., weights_only=True)``, which unpickles no classes of the author's."""
+    return _last_name(call.func) == "load" and any(
+        keyword.arg == "weights_only"
+        and isinstance(keyword.value, ast.Constant)
+        and keyword.value.value is True
+        for keyword in call.keywords
+    )
+
+
+def _imported(names: tuple[str, ...], line: int) -> Iterator[Finding]:
+    if names and names[0] in _MODULES:
+        yield _MODULES[names[0]], line, f"imports {'.'.join(names)}"
+        if names[0] == "pydoc":
+            yield "docstrings", line, "imports pydoc"
+    yield from _members(names, line)
+
+
+def _members(names: tuple[str, ...], line: int) -> Iterator[Finding]:
+    """Dangerous members anywhere in a dotted name, so that ``compat.os.system`` is one, too."""
+    for start in range(len(names)):
+        for end in range(start + 1, len(names)):
+            for pattern, kind in _member_patterns.get(names[start:end], ()):
+                if pattern.fullmatch(names[end]):
+                    yield kind, line, f"uses {'.'.join(names[start : end + 1])}"
+
+
+def _compile_members() -> dict[tuple[str, ...], list[tuple[re.Pattern[str], Kind]]]:
+    patterns: defaultdict[tuple[str, ...], list[tuple[re.Pattern[str], Kind]]] = defaultdict(list)
+    for name, kind in _MEMBERS.items():
+        *module, member = name.split(".")
+        patterns[tuple(module)].append((re.compile(member.replace("*", ".*")), kind))
+    return dict(patterns)
+
+
+_member_patterns = _compile_members()
+_guarded = {module: sorted({kind for _, kind in members}) for module, members in _member_patterns.items()}

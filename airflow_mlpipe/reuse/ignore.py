@@ -1,0 +1,159 @@
+"""Which files of a source directory belong to its snapshot.
+
+An ignore file is ``.mlpipeignore``, else ``.amlignore``, else ``.gitignore``; the choice is made in
+each folder anew, and what a folder's ignore file says holds for that folder and overrules what its
+parents said. The language is git's: the last matching pattern decides, and a file below an ignored
+folder cannot be taken back.
+
+A file that is not listed here is not in the snapshot, so the step cannot see it and it does not count.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from pathspec import GitIgnoreSpec
+
+from airflow_mlpipe.errors import DefinitionError
+
+IGNORE_FILES = (".mlpipeignore", ".amlignore", ".gitignore")
+ALWAYS_IGNORED = frozenset(
+    {
+        ".DS_Store",
+        ".git",
+        ".ipynb_checkpoints",
+        ".mypy_cache",
+        ".pytest_cache",
+        ".ruff_cache",
+        ".venv",
+        "__pycache__",
+    }
+)
+
+
+def list_files(directory: Path) -> tuple[PurePosixPath, ...]:
+    """The files of the snapshot of *directory*, relative to it, sorted by their text.
+
+    A link to a file or folder inside *directory* stands for what it points to. Sockets, pipes and
+    devices are no part of a snapshot. DefinitionError when the directory cannot be read, when a link
+    dangles, leaves the directory or leads back to a folder around it, and when a name is not UTF-8.
+    """
+    root = _Folder(Path(directory), "", os.path.realpath(directory))
+    walk = _Walk(Path(directory), root.real)
+    return tuple(PurePosixPath(path) for path in sorted(walk.files(root, (), frozenset())))
+
+
+class _Folder(NamedTuple):
+    path: Path
+    relative: str  # "" or "a/b/"
+    real: str
+
+
+class _Rules(NamedTuple):
+    """One ignore file: its patterns apply below *base* ("" or "a/b/")."""
+
+    base: str
+    spec: GitIgnoreSpec
+    lines: tuple[str, ...]
+
+    def verdict(self, relative: str) -> bool | None:
+        """True: ignored, False: taken back, None: not mentioned. A folder's path ends with a slash."""
+        path = relative[len(self.base) :]
+        result = self.spec.check_file(path)
+        if result.include and path.endswith("/") and result.index is not None:
+            # "folder/**" ignores what is below the folder, and not the folder, so that a later
+            # "!folder/file" takes a file back; pathspec matches the folder's own slash too.
+            by_content = self.lines[result.index].rstrip().endswith("/**")
+            if by_content and not self.spec.check_file(path[:-1]).include:
+                return None
+        return result.include
+
+
+class _Walk:
+    def __init__(self, directory: Path, real: str) -> None:
+        self._directory = directory
+        self._inside = real.rstrip(os.sep) + os.sep
+
+    def files(self, folder: _Folder, rules: tuple[_Rules, ...], around: frozenset[str]) -> Iterator[str]:
+        """The files below *folder*; *rules* are its parents', *around* are the real folders around it."""
+        try:
+            with os.scandir(folder.path) as scan:
+                entries = list(scan)
+        except OSError as error:
+            raise DefinitionError(
+                f"the source directory {str(self._directory)!r} cannot be read at {str(folder.path)!r}: "
+                f"{error.strerror}; check that it exists and who may read it"
+            ) from error
+        names = {entry.name for entry in entries}
+        own = next((name for name in IGNORE_FILES if name in names), None)
+        if own is not None:
+            rules = (*rules, _read_rules(folder, own))
+        around |= {folder.real}
+        for entry in entries:
+            if entry.name in ALWAYS_IGNORED or entry.name in IGNORE_FILES or entry.name.endswith(".pyc"):
+                continue
+            relative = folder.relative + entry.name
+            is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # noqa: PTH112
+            if _ignored(relative + "/" if is_folder else relative, rules):
+                continue
+            self._check_name(relative)
+            real = self._follow(entry, relative) if entry.is_symlink() else folder.real + os.sep + entry.name
+            if is_folder:
+                if real in around:
+                    raise DefinitionError(
+                        f"the link {relative!r} in the source directory {str(self._directory)!r} leads back "
+                        f"to a folder around it, {real!r}; remove it or name it in an ignore file"
+                    )
+                yield from self.files(_Folder(Path(entry.path), relative + "/", real), rules, around)
+            elif entry.is_file():
+                yield relative
+
+    def _follow(self, link: os.DirEntry[str], relative: str) -> str:
+        real = os.path.realpath(link.path)
+        target = str(Path(link.path).readlink())
+        if not Path(real).exists():
+            problem = "which does not exist"
+        elif not (real + os.sep).startswith(self._inside):
+            problem = "outside of it"
+        else:
+            return real
+        raise DefinitionError(
+            f"the link {relative!r} in the source directory {str(self._directory)!r} points to {target!r}, "
+            f"{problem}; copy the file, remove the link or name it in an ignore file"
+        )
+
+    def _check_name(self, relative: str) -> None:
+        try:
+            relative.encode()
+        except UnicodeEncodeError as error:
+            raise DefinitionError(
+                f"the file name {os.fsencode(relative)!r} in the source directory {str(self._directory)!r} "
+                "is not UTF-8; rename it or name it in an ignore file"
+            ) from error
+
+
+def _ignored(relative: str, rules: tuple[_Rules, ...]) -> bool:
+    for rule in reversed(rules):
+        verdict = rule.verdict(relative)
+        if verdict is not None:
+            return verdict
+    return False
+
+
+def _read_rules(folder: _Folder, name: str) -> _Rules:
+    path = folder.path / name
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        lines = tuple(line for line in text.split("\n") if line)  # pathspec does not number empty lines
+        return _Rules(folder.relative, _spec(lines), lines)
+    except (OSError, ValueError) as error:
+        raise DefinitionError(f"the ignore file {str(path)!r} cannot be used: {error}; mend it") from error
+
+
+@lru_cache(maxsize=64)
+def _spec(lines: tuple[str, ...]) -> GitIgnoreSpec:
+    return GitIgnoreSpec.from_lines(lines)

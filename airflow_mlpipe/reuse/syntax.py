@@ -1,0 +1,145 @@
+"""A Python file as its syntax tree: what counts when comments and layout do not.
+
+The digests are taken over an encoding of our own rather than over ``ast.dump``, whose text changes
+from one Python version to the next: a node is its class name and those of its fields that are set,
+each length-prefixed, so that no two trees share an encoding.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+from airflow_mlpipe.reuse.hazards import find_hazards
+
+ANALYSER_VERSION = 1
+"""Goes up whenever :func:`analyse` may answer differently for the same bytes."""
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+# What follows from the rest of the tree (ctx), or has no meaning at run time.
+_FIELDS_WITHOUT_MEANING = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
+
+
+@dataclass(frozen=True)
+class ImportedName:
+    """One name of one import statement.
+
+    ``import a.b`` is ("a.b", None, 0); ``from ..a import b`` is ("a", "b", 2); ``from a import *`` has
+    the name "*".
+    """
+
+    module: str
+    name: str | None
+    level: int
+
+
+@dataclass(frozen=True)
+class SourceSyntax:
+    """What one Python file says.
+
+    ``digest`` ignores comments, layout and docstrings; ``documented_digest`` ignores comments and
+    layout. ``dynamic``, ``text`` and ``docstrings`` are the sentences of
+    :class:`~airflow_mlpipe.reuse.hazards.Hazards`.
+    """
+
+    digest: str
+    documented_digest: str
+    imports: tuple[ImportedName, ...]
+    dynamic: str | None
+    text: str | None
+    docstrings: str | None
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> SourceSyntax:
+        """Read what :meth:`to_json` wrote; ValueError, TypeError or KeyError for any other text."""
+        document = json.loads(text)
+        imports = tuple(ImportedName(**item) for item in document.pop("imports"))
+        return cls(imports=imports, **document)
+
+
+def analyse(data: bytes, filename: str) -> SourceSyntax | None:
+    """Analyse one file of Python source, in whatever encoding it declares.
+
+    Returns None when this Python cannot parse it; *filename* only serves messages of the parser.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # invalid escapes and the like are the author's business
+            tree = ast.parse(data, filename)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    digest, documented_digest = _digests(tree)
+    hazards = find_hazards(tree)
+    return SourceSyntax(
+        digest=digest,
+        documented_digest=documented_digest,
+        imports=tuple(dict.fromkeys(_imports(tree))),
+        dynamic=hazards.dynamic,
+        text=hazards.text,
+        docstrings=hazards.docstrings,
+    )
+
+
+def _imports(tree: ast.Module) -> Iterator[ImportedName]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (ImportedName(alias.name, None, 0) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (ImportedName(node.module or "", alias.name, node.level) for alias in node.names)
+
+
+def _digests(tree: ast.Module) -> tuple[str, str]:
+    """The digest without docstrings, and the one with them."""
+    code, docstrings = hashlib.sha256(b"python:1:"), hashlib.sha256(b"docstrings:1:")
+    # An explicit stack, because generated code may nest deeper than Python recurses.
+    stack: list[object] = [tree]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, ast.AST):
+            code.update(b"(%s" % type(item).__name__.encode())
+            if isinstance(item, _DOCUMENTED):
+                docstrings.update(_encoded(ast.get_docstring(item, clean=False)))
+            fields = _fields(item)
+            code.update(b"%d" % len(fields))
+            for name, value in reversed(fields):
+                stack += (value, name)
+        elif isinstance(item, list):
+            code.update(b"[%d" % len(item))
+            stack.extend(reversed(item))
+        else:
+            code.update(_encoded(item))
+    plain = code.hexdigest()
+    return plain, hashlib.sha256(f"{plain}:{docstrings.hexdigest()}".encode()).hexdigest()
+
+
+def _fields(node: ast.AST) -> list[tuple[str, object]]:
+    """The fields of *node* that are set, its docstring excepted.
+
+    Fields that are not set are left out because each Python version adds some.
+    """
+    fields = {name: getattr(node, name, None) for name in node._fields if name not in _FIELDS_WITHOUT_MEANING}
+    if isinstance(node, ast.Constant):
+        return list(fields.items())
+    if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        fields["body"] = node.body[1:]
+    return [(name, value) for name, value in fields.items() if value is not None and value != []]
+
+
+def _encoded(value: object) -> bytes:
+    """A constant or a name with its type, so that ``1``, ``1.0``, ``True`` and ``"1"`` differ."""
+    if isinstance(value, str):
+        payload = value.encode("utf-8", "surrogatepass")
+    elif isinstance(value, bytes):
+        payload = value
+    elif isinstance(value, int) and not isinstance(value, bool):
+        payload = hex(value).encode()  # repr refuses very long integers
+    else:
+        payload = repr(value).encode()
+    return b"%s %d:%s" % (type(value).__name__.encode(), len(payload), payload)

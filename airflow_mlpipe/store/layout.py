@@ -1,0 +1,116 @@
+"""Where things lie in a datastore: pure functions from ids to keys.
+
+A key is a relative path in posix form. Everything is kept below :data:`ROOT`, so that a bucket may be
+shared with other uses, and a later layout may live beside this one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from urllib.parse import quote
+
+from airflow_mlpipe.errors import StoreError
+
+ROOT = "mlpipe/v1"
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_LONGEST_PART = 200
+
+
+def check_key(key: str) -> str:
+    """*key* itself when it names a place inside a datastore, StoreError otherwise.
+
+    Refused are absolute keys, empty parts, ``.`` and ``..``, backslashes, control characters, and names
+    that are not UTF-8: on some store each of them would name another place, or none.
+    """
+    if any(part in ("", ".", "..") for part in key.split("/")):
+        problem = "it must be relative, without empty parts, '.' or '..'"
+    elif "\\" in key or _CONTROL.search(key):
+        problem = "it must not hold backslashes or control characters"
+    elif not _is_utf8(key):
+        problem = "it must be valid UTF-8"
+    else:
+        return key
+    raise StoreError(f"{key!r} cannot be the name of something in a datastore: {problem}; rename it")
+
+
+def manifest_key(fingerprint: str) -> str:
+    """The manifest that makes the outputs of *fingerprint* real."""
+    return f"{_step_prefix(fingerprint)}/manifest.json"
+
+
+def lease_key(fingerprint: str) -> str:
+    """The document that says who is producing *fingerprint*."""
+    return f"{_step_prefix(fingerprint)}/lease.json"
+
+
+def attempt_prefix(attempt: str) -> str:
+    """The folder of one attempt: its specification, result, log and outputs."""
+    return f"{ROOT}/attempts/{_checked_id('attempt', attempt)}"
+
+
+def output_key(attempt: str, name: str) -> str:
+    """The file or folder that an attempt writes as its output *name*."""
+    return f"{attempt_prefix(attempt)}/outputs/{_checked_id('output name', name)}"
+
+
+def snapshot_key(digest: str) -> str:
+    """The archive of a step's code."""
+    return f"{ROOT}/snapshots/{_checked_digest('snapshot digest', digest)}.tar.gz"
+
+
+def environment_lock_key(digest: str) -> str:
+    """The resolved packages of an environment."""
+    return f"{ROOT}/environments/{_checked_digest('environment digest', digest)}.txt"
+
+
+def journal_key(dag_id: str, task_id: str, map_index: int = -1) -> str:
+    """The latest fingerprints of one task; *map_index* is -1 for a task that is not mapped."""
+    return f"{ROOT}/journal/{_encoded(dag_id)}/{_encoded(task_id)}/{map_index}.json"
+
+
+def lock_key(key: str) -> str:
+    """The file to lock while *key* changes: one of 256, so that they never need cleaning."""
+    return f"{ROOT}/locks/{hashlib.sha256(key.encode()).hexdigest()[:2]}"
+
+
+def _step_prefix(fingerprint: str) -> str:
+    return f"{ROOT}/steps/{_checked_digest('fingerprint', fingerprint)[:2]}/{fingerprint}"
+
+
+def _checked_digest(what: str, text: str) -> str:
+    if _DIGEST.fullmatch(text):
+        return text
+    raise StoreError(f"{what} {text!r} is not a SHA-256 digest; give 64 lower-case hexadecimal digits")
+
+
+def _checked_id(what: str, text: str) -> str:
+    if _ID.fullmatch(text):
+        return text
+    raise StoreError(
+        f"{what} {text!r} cannot be part of a key; use up to 200 letters, digits, '.', '_' or '-', "
+        "starting with a letter, a digit or '_'"
+    )
+
+
+def _encoded(text: str) -> str:
+    """*text* as one part of a key: reversible, unless it is too long for a file name."""
+    if not text:
+        raise StoreError("an empty dag id or task id cannot be part of a key; give the id that Airflow knows")
+    encoded = quote(text, safe="").replace("~", "%7E")
+    if not text.strip("."):
+        encoded = encoded.replace(".", "%2E")
+    if len(encoded) <= _LONGEST_PART:
+        return encoded
+    return f"{encoded[:120]}.{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,119 @@
+"""What a target promises: a few verbs that turn a launch spec into a result.
+
+A driver keeps nothing that matters in memory. Everything is found again from the attempt's directory or from
+its id, so that a worker which died is replaced by another one that goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from airflow_mlpipe.errors import DocumentError
+from airflow_mlpipe.records import LaunchSpec, StepResult, from_json, to_json
+from airflow_mlpipe.store.atomic import arriving, temporary_beside, write_through
+
+AttemptState = Literal["unknown", "running", "finished", "lost"]
+
+
+@dataclass(frozen=True)
+class AttemptDirectory:
+    """Where an attempt keeps its records, as the worker sees it.
+
+    A target that runs steps elsewhere may show them the same folder under another path; that one is
+    ``LaunchSpec.directory``.
+    """
+
+    path: Path
+
+    @property
+    def spec_path(self) -> Path:
+        return self.path / "spec.json"
+
+    @property
+    def heartbeat_path(self) -> Path:
+        return self.path / "heartbeat"
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "log.txt"
+
+    @property
+    def metrics_path(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result_path(self) -> Path:
+        return self.path / "result.json"
+
+    def read_spec(self) -> LaunchSpec:
+        """What was launched. Raises DocumentError when it cannot be read."""
+        return from_json(LaunchSpec, _read(self.spec_path))
+
+    def read_result(self) -> StepResult:
+        """How the attempt ended. Raises DocumentError when it cannot be read."""
+        return from_json(StepResult, _read(self.result_path))
+
+    def write_spec(self, spec: LaunchSpec) -> None:
+        """Write the spec atomically, for the owner's eyes only."""
+        with arriving(self.spec_path) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_text(to_json(spec), "utf8")
+
+    def write_result(self, result: StepResult) -> None:
+        """Write the result atomically and durably, unless there is one."""
+        with temporary_beside(self.result_path) as temporary:
+            write_through(temporary, to_json(result).encode())
+            try:
+                os.link(temporary, self.result_path)  # unlike a rename, a link never replaces
+            except FileExistsError:
+                pass
+            except OSError:  # a filesystem without hard links
+                if not self.result_path.exists():
+                    temporary.rename(self.result_path)
+
+
+class TargetDriver(Protocol):
+    """Runs attempts on one kind of machine. Every verb is idempotent by the attempt's id."""
+
+    def launch(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> None:
+        """Start the attempt and return once it is known to have started, without waiting for its end.
+
+        Does nothing when the attempt is running or finished, whoever launched it. *secrets* are
+        environment variables of the step that no file holds. Raises TargetError when the target
+        refuses the attempt, InfrastructureError when it gives no sign of life.
+        """
+
+    def status(self, attempt: AttemptDirectory) -> AttemptState:
+        """Where the attempt stands.
+
+        ``unknown``: never launched. ``running``: its supervisor is alive. ``finished``: its result is
+        written and stays as it is. ``lost``: launched, without a result, and nobody is left to write one.
+        """
+
+    def logs(self, attempt: AttemptDirectory, offset: int = 0) -> Iterator[str]:
+        """The attempt's lines from byte *offset* of its log, as they come, until it no longer runs."""
+
+    def terminate(self, attempt: AttemptDirectory) -> None:
+        """End the attempt and everything it started; twice is fine.
+
+        Afterwards the attempt is finished. It is ``terminated`` unless it ended by itself before; one
+        that was never launched stays unknown.
+        """
+
+    def result(self, attempt: AttemptDirectory) -> StepResult:
+        """How a finished attempt ended.
+
+        Raises InfrastructureError when it is lost or still running, DocumentError when its result
+        cannot be read.
+        """
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DocumentError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,303 @@
+"""The local target: a step is a process on the worker's own machine.
+
+The step's process is a child of a supervisor (:mod:`airflow_mlpipe.runtime`) with a session of its own, so
+neither ends with the worker. The supervisor is Python's standard library only, started by the worker's
+interpreter from the runtime bundle; the step's own interpreter may be any.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from airflow_mlpipe.errors import InfrastructureError, TargetError
+from airflow_mlpipe.records import LaunchSpec, StepResult
+from airflow_mlpipe.targets.contract import AttemptDirectory, AttemptState
+from airflow_mlpipe.targets.log_lines import LogLines
+
+FIRST_SIGN_SECONDS = 10.0
+FRESH_SECONDS = 30.0  # of a heartbeat on another host, which writes one every five seconds
+KILL_SECONDS = 2.0  # beyond the attempt's own grace period
+FASTEST_POLL_SECONDS = 0.01
+SLOWEST_POLL_SECONDS = 0.25
+CHUNK_BYTES = 64 * 1024
+LAST_LINES = 20
+LAST_LINE_LENGTH = 500
+
+# Airflow's settings hold credentials of its own, and steer any Airflow that a script may import.
+WITHHELD_PREFIXES = ("AIRFLOW__", "_AIRFLOW", "__AIRFLOW")
+
+
+class LocalDriver:
+    """Runs attempts as processes of this machine; *runtime* is the folder of the runtime bundle.
+
+    When a supervisor is killed, its script is killed with it and the attempt is lost; what the script had
+    started itself ends when the attempt is terminated or launched again. An attempt on another host
+    that shares the folder can be watched, but not terminated. *clock* gives
+    seconds since the epoch.
+    """
+
+    def __init__(self, runtime: Path, clock: Callable[[], float] = time.time) -> None:
+        self._runtime = runtime
+        self._clock = clock
+        self._supervisors: dict[AttemptDirectory, subprocess.Popen[bytes]] = {}
+
+    def launch(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> None:
+        """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`; a lost attempt is started again.
+
+        The step inherits the worker's environment without Airflow's settings, then *secrets*, then the
+        spec's variables.
+        """
+        attempt = AttemptDirectory(Path(spec.directory).absolute())
+        if self.status(attempt) in ("running", "finished"):
+            return
+        if _heartbeat(attempt) is not None:
+            _kill(_processes_of(attempt))
+        attempt.path.mkdir(parents=True, exist_ok=True)
+        attempt.write_spec(spec)
+        supervisor = self._start_supervisor(attempt, secrets)
+        self._supervisors[attempt] = supervisor
+        self._await_first_sign(attempt, supervisor)
+
+    def status(self, attempt: AttemptDirectory) -> AttemptState:
+        """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`."""
+        self._reap(attempt)
+        if attempt.result_path.exists():
+            return "finished"
+        if not attempt.spec_path.exists():
+            return "unknown"
+        if self._is_alive(_heartbeat(attempt)):
+            return "running"
+        # It may have ended between the first look and the last.
+        return "finished" if attempt.result_path.exists() else "lost"
+
+    def logs(self, attempt: AttemptDirectory, offset: int = 0) -> Iterator[str]:
+        """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`; the lines are those of LogLines."""
+        lines = LogLines()
+        interval = FASTEST_POLL_SECONDS
+        try:
+            log = attempt.log_path.open("rb", buffering=0)
+        except FileNotFoundError:
+            return
+        with log, _waiting_for(_heartbeat(attempt)) as wait:
+            log.seek(offset)
+            while True:
+                has_ended = self.status(attempt) != "running"  # asked first: what comes after is read below
+                interval = min(1.5 * interval, SLOWEST_POLL_SECONDS)
+                while chunk := log.read(CHUNK_BYTES):
+                    yield from lines.feed(chunk)
+                    interval = FASTEST_POLL_SECONDS
+                if has_ended:
+                    break
+                wait(interval)
+        yield from lines.close()
+
+    def terminate(self, attempt: AttemptDirectory) -> None:
+        """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`.
+
+        Returns within the attempt's grace period and a few seconds. Raises InfrastructureError when the
+        attempt runs on another host.
+        """
+        state = self.status(attempt)
+        if state in ("unknown", "finished"):
+            return
+        spec = attempt.read_spec()
+        beat = _heartbeat(attempt)
+        if state == "running" and beat is not None:
+            if beat.host != os.uname().nodename:
+                raise InfrastructureError(
+                    f"attempt {spec.attempt} runs on host {beat.host!r} and cannot be terminated from "
+                    f"{os.uname().nodename!r}; terminate it there, or end process {beat.pid} on that host"
+                )
+            self._ask_to_end(attempt, beat.pid, spec.termination_grace_seconds + KILL_SECONDS)
+        if not attempt.result_path.exists():
+            _kill([*_tree_of(beat), *_processes_of(attempt)])
+            attempt.write_result(self._terminated(attempt, spec))
+
+    def result(self, attempt: AttemptDirectory) -> StepResult:
+        """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`."""
+        state = self.status(attempt)
+        if state != "finished":
+            raise InfrastructureError(
+                f"the attempt in {attempt.path} has no result, it is {state}"
+                + (": its supervisor was killed or the machine restarted" if state == "lost" else "")
+                + _quoted(self._last_lines(attempt) if state == "lost" else [])
+            )
+        return attempt.read_result()
+
+    def _start_supervisor(
+        self, attempt: AttemptDirectory, secrets: Mapping[str, str]
+    ) -> subprocess.Popen[bytes]:
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(WITHHELD_PREFIXES)
+        }
+        interpreter = [sys.executable, "-X", "utf8", "-E", "-s", "-S"]
+        try:
+            with attempt.log_path.open("ab") as log:
+                return subprocess.Popen(
+                    [*interpreter, "-m", "airflow_mlpipe.runtime", str(attempt.spec_path)],
+                    cwd=self._runtime,
+                    env={**inherited, **secrets},
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except (OSError, ValueError) as error:
+            raise TargetError(f"the supervisor of {attempt.path} cannot be started: {error}") from error
+
+    def _await_first_sign(self, attempt: AttemptDirectory, supervisor: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + FIRST_SIGN_SECONDS
+        while True:
+            exit_code = supervisor.poll()
+            # A supervisor that found another one at work ends at once, and the other one's signs count.
+            if self.status(attempt) in ("running", "finished"):
+                return
+            if exit_code:
+                raise TargetError(
+                    f"the supervisor of {attempt.path} ended with code {exit_code}"
+                    + _quoted(self._last_lines(attempt))
+                )
+            if time.monotonic() >= deadline:
+                _kill([psutil.Process(supervisor.pid)] if exit_code is None else [])
+                raise InfrastructureError(
+                    f"the supervisor of {attempt.path} gave no sign of life within {FIRST_SIGN_SECONDS:g} s"
+                )
+            time.sleep(FASTEST_POLL_SECONDS)
+
+    def _ask_to_end(self, attempt: AttemptDirectory, supervisor: int, seconds: float) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(supervisor, signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        with _waiting_for(_heartbeat(attempt)) as wait:
+            while self.status(attempt) == "running" and time.monotonic() < deadline:
+                wait(SLOWEST_POLL_SECONDS)
+
+    def _terminated(self, attempt: AttemptDirectory, spec: LaunchSpec) -> StepResult:
+        return StepResult(
+            attempt=spec.attempt,
+            status="terminated",
+            exit_code=None,
+            started_at=attempt.spec_path.stat().st_mtime,
+            finished_at=self._clock(),
+            message="terminated on request, after its supervisor was lost",
+            last_lines=self._last_lines(attempt),
+        )
+
+    def _last_lines(self, attempt: AttemptDirectory) -> list[str]:
+        """The end of the log of an attempt that does not run."""
+        with contextlib.suppress(FileNotFoundError):
+            start = max(0, attempt.log_path.stat().st_size - CHUNK_BYTES)
+            return [line[:LAST_LINE_LENGTH] for line in deque(self.logs(attempt, start), maxlen=LAST_LINES)]
+        return []
+
+    def _is_alive(self, beat: _Heartbeat | None) -> bool:
+        if beat is None:
+            return False
+        if beat.host == os.uname().nodename:
+            return beat.started_at is not None and _start_identity(beat.pid) == beat.started_at
+        return self._clock() - beat.at < FRESH_SECONDS
+
+    def _reap(self, attempt: AttemptDirectory) -> None:
+        supervisor = self._supervisors.get(attempt)
+        if supervisor is not None and supervisor.poll() is not None:
+            del self._supervisors[attempt]
+
+
+class _Heartbeat(NamedTuple):
+    """The supervisor's sign of life; see :mod:`airflow_mlpipe.runtime.supervisor`."""
+
+    pid: int
+    started_at: str | None
+    host: str
+    at: float
+
+
+def _heartbeat(attempt: AttemptDirectory) -> _Heartbeat | None:
+    try:
+        document = json.loads(attempt.heartbeat_path.read_bytes())
+        return _Heartbeat(
+            int(document["pid"]), document["started_at"], str(document["host"]), float(document["at"])
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _start_identity(pid: int) -> str | None:
+    """What the supervisor calls ``started_at``, for any process; None when *pid* is not alive.
+
+    The runtime has its own copy of this rule, because it must run where this package is not installed.
+    """
+    if sys.platform != "linux":
+        answer = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True)
+        return answer.stdout.strip() or None
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return None
+    fields = stat[stat.rindex(b")") + 2 :].decode("ascii").split()
+    return None if fields[0] in "ZX" else f"{boot}/{fields[19]}"
+
+
+@contextlib.contextmanager
+def _waiting_for(beat: _Heartbeat | None) -> Iterator[Callable[[float], object]]:
+    """A function that waits some seconds, or less when the supervisor ends meanwhile."""
+    descriptor = None
+    if beat is not None and beat.host == os.uname().nodename and hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):
+            descriptor = os.pidfd_open(beat.pid)
+    if descriptor is None:
+        yield time.sleep
+        return
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    try:
+        yield lambda seconds: poll.poll(1000 * seconds)
+    finally:
+        os.close(descriptor)
+
+
+def _processes_of(attempt: AttemptDirectory) -> list[psutil.Process]:
+    """Every process that the attempt started, known by its environment, whoever its parent is now."""
+    spec_path = os.path.realpath(attempt.spec_path)
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            marked = process.environ().get("MLPIPE_SPEC")
+            if marked and os.path.realpath(marked) == spec_path and process.pid != os.getpid():
+                found.append(process)
+    return found
+
+
+def _tree_of(beat: _Heartbeat | None) -> list[psutil.Process]:
+    """The supervisor, when it still lives on this host, and everything below it."""
+    if beat is None or beat.host != os.uname().nodename or _start_identity(beat.pid) != beat.started_at:
+        return []
+    with contextlib.suppress(psutil.Error):
+        supervisor = psutil.Process(beat.pid)
+        return [supervisor, *supervisor.children(recursive=True)]
+    return []
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(processes, timeout=KILL_SECONDS)
+
+
+def _quoted(lines: list[str]) -> str:
+    return "; its last words:\n" + "\n".join(lines) if lines else ""

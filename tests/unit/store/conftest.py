@@ -1,0 +1,99 @@
+"""Stores of each kind, a clock that is set by hand, and outputs with the manifest that describes them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.digest import describe, sha256_file
+from airflow_mlpipe.store.layout import output_key
+from airflow_mlpipe.store.manifest import Manifest, ManifestOutput, Producer
+
+FINGERPRINT = "ab" * 32
+
+MakeManifest = Callable[..., Manifest]
+
+
+@dataclass
+class Clock:
+    """Seconds since the epoch, moved by hand."""
+
+    now: float = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["local", "memory"])
+def datastore(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Datastore]:
+    if request.param == "local":
+        yield Datastore.open(str(tmp_path / "store"))
+        return
+    store = Datastore.open(f"memory://{uuid.uuid4().hex}")
+    yield store
+    for file in list(store.files()):
+        store.delete(file.key)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Datastore:
+    return Datastore.open(str(tmp_path / "store"))
+
+
+@pytest.fixture
+def make_manifest(tmp_path: Path) -> MakeManifest:
+    """Uploads outputs of an attempt, folders of ``{path: bytes}`` or single files, and describes them."""
+
+    def make(
+        datastore: Datastore,
+        attempt: str = "attempt-1",
+        outputs: dict[str, bytes | dict[str, bytes]] | None = None,
+        **fields: Any,
+    ) -> Manifest:
+        described = {}
+        for name, content in (outputs or {"model": b"weights"}).items():
+            source = tmp_path / "made" / uuid.uuid4().hex
+            for path, data in {"": content}.items() if isinstance(content, bytes) else content.items():
+                (source / path).parent.mkdir(parents=True, exist_ok=True)
+                (source / path).write_bytes(data)
+            key = output_key(attempt, name)
+            datastore.upload(source, key)
+            described[name] = ManifestOutput.of(name, key, describe(source, sha256_file))
+        values: dict[str, Any] = {
+            "schema_version": 1,
+            "fingerprint": FINGERPRINT,
+            "recipe": {"step": {"kind": "python_script"}},
+            "outputs": described,
+            "results": {},
+            "parent_metrics": {},
+            "tags": {},
+            "producer": Producer(
+                dag_id="retrain",
+                run_id="manual",
+                task_id="train",
+                map_index=-1,
+                try_number=1,
+                attempt=attempt,
+                experiment="retrain",
+                host="worker",
+            ),
+            "started_at": 100.0,
+            "finished_at": 160.0,
+            "sealed_at": 161.0,
+            "snapshot": None,
+            "provider_version": "1.0.0",
+        }
+        return Manifest(**{**values, **fields})
+
+    return make
