@@ -5,12 +5,13 @@ import logging
 import multiprocessing
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from airflow_mlpipe.errors import StoreError
-from airflow_mlpipe.store import hash_cache
+from airflow_mlpipe.store import hash_cache, progress
 from airflow_mlpipe.store.digest import sha256_file
 from airflow_mlpipe.store.hash_cache import HashCache
 
@@ -41,9 +42,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files whose bytes were really read."""
     paths: list[Path] = []
 
-    def count(path: Path) -> str:
+    def count(path: Path, read: Callable[[int], None]) -> str:
         paths.append(path)
-        return sha256_file(path)
+        return sha256_file(path, read)
 
     monkeypatch.setattr(hash_cache, "sha256_file", count)
     return paths
@@ -82,8 +83,8 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
 ) -> None:
     changes = iter([b"second version"])
 
-    def change_after_reading(path: Path) -> str:
-        digest = sha256_file(path)
+    def change_after_reading(path: Path, read: Callable[[int], None]) -> str:
+        digest = sha256_file(path, read)
         for data in changes:
             path.write_bytes(data)
             break
@@ -97,7 +98,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
 def test_a_file_that_never_rests_is_an_error(
     tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def grow_after_reading(path: Path) -> str:
+    def grow_after_reading(path: Path, read: Callable[[int], None]) -> str:
         path.write_bytes(path.read_bytes() + b".")
         return "digest"
 
@@ -203,3 +204,13 @@ def test_many_processes_share_one_database(tmp_path: Path) -> None:
     assert [process.exitcode for process in processes] == [0] * 8
     with sqlite3.connect(tmp_path / "hashes.sqlite") as connection:
         assert connection.execute("SELECT count(*) FROM facts WHERE kind = 'file'").fetchone() == (50,)
+
+
+def test_a_file_that_takes_long_says_how_far_it_is(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_PAUSE", 0.0)
+    file.write_bytes(b"x" * 2000)
+    said: list[str] = []
+    HashCache(None, say=said.append).file_digest(file)
+    assert said == [f"hashing {file.name}: 2.0 kB of 2.0 kB (100 %)"]
