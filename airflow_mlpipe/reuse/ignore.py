@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from pathspec import GitIgnoreSpec
+from pathspec import GitIgnoreSpec, Pattern
 
 from airflow_mlpipe.errors import DefinitionError
 
@@ -53,24 +53,29 @@ class _Folder(NamedTuple):
     real: str
 
 
-class _Rules(NamedTuple):
-    """One ignore file: its patterns apply below *base* ("" or "a/b/")."""
+class _Rule(NamedTuple):
+    """One line of an ignore file, which applies below *base* ("" or "a/b/")."""
 
     base: str
-    spec: GitIgnoreSpec
-    lines: tuple[str, ...]
+    pattern: Pattern
+    text: str  # without "!", the slash at its end and a leading "**/"
 
-    def verdict(self, relative: str) -> bool | None:
-        """True: ignored, False: taken back, None: not mentioned. A folder's path ends with a slash."""
-        path = relative[len(self.base) :]
-        result = self.spec.check_file(path)
-        if result.include and path.endswith("/") and result.index is not None:
-            # "folder/**" ignores what is below the folder, and not the folder, so that a later
-            # "!folder/file" takes a file back; pathspec matches the folder's own slash too.
-            by_content = self.lines[result.index].rstrip().endswith("/**")
-            if by_content and not self.spec.check_file(path[:-1]).include:
-                return None
-        return result.include
+    def matches(self, path: str) -> bool:
+        """Whether the line names *path* itself; a folder's path ends with a slash.
+
+        The patterns of pathspec also match all that is below a folder that they name. The walk does
+        not descend into an ignored folder, and one that was taken back takes nothing else with it.
+        """
+        path = path[len(self.base) :]
+        folder, _, name = path.rstrip("/").rpartition("/")
+        if "/" not in self.text:
+            return self._match(name + path[len(path.rstrip("/")) :])
+        if self.text.endswith("/**"):
+            return self._match(path.rstrip("/"))
+        return self._match(path) and not (folder and self._match(folder + "/"))
+
+    def _match(self, path: str) -> bool:
+        return self.pattern.match_file(path) is not None
 
 
 class _Walk:
@@ -78,7 +83,7 @@ class _Walk:
         self._directory = directory
         self._inside = real.rstrip(os.sep) + os.sep
 
-    def files(self, folder: _Folder, rules: tuple[_Rules, ...], around: frozenset[str]) -> Iterator[str]:
+    def files(self, folder: _Folder, rules: tuple[_Rule, ...], around: frozenset[str]) -> Iterator[str]:
         """The files below *folder*; *rules* are its parents', *around* are the real folders around it."""
         try:
             with os.scandir(folder.path) as scan:
@@ -91,7 +96,7 @@ class _Walk:
         names = {entry.name for entry in entries}
         own = next((name for name in IGNORE_FILES if name in names), None)
         if own is not None:
-            rules = (*rules, _read_rules(folder, own))
+            rules = (*_read_rules(folder, own), *rules)
         around |= {folder.real}
         for entry in entries:
             if entry.name in ALWAYS_IGNORED or entry.name in IGNORE_FILES or entry.name.endswith(".pyc"):
@@ -136,24 +141,25 @@ class _Walk:
             ) from error
 
 
-def _ignored(relative: str, rules: tuple[_Rules, ...]) -> bool:
-    for rule in reversed(rules):
-        verdict = rule.verdict(relative)
-        if verdict is not None:
-            return verdict
-    return False
+def _ignored(path: str, rules: tuple[_Rule, ...]) -> bool:
+    """What the first rule that matches says; *rules* have the last line of the nearest file first."""
+    return next((bool(rule.pattern.include) for rule in rules if rule.matches(path)), False)
 
 
-def _read_rules(folder: _Folder, name: str) -> _Rules:
+def _read_rules(folder: _Folder, name: str) -> tuple[_Rule, ...]:
     path = folder.path / name
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        lines = tuple(line for line in text.split("\n") if line)  # pathspec does not number empty lines
-        return _Rules(folder.relative, _spec(lines), lines)
+        return _parse_rules(folder.relative, path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DefinitionError(f"the ignore file {str(path)!r} cannot be used: {error}; mend it") from error
 
 
 @lru_cache(maxsize=64)
-def _spec(lines: tuple[str, ...]) -> GitIgnoreSpec:
-    return GitIgnoreSpec.from_lines(lines)
+def _parse_rules(base: str, text: str) -> tuple[_Rule, ...]:
+    rules = []
+    for line in filter(None, text.split("\n")):
+        for pattern in GitIgnoreSpec.from_lines([line]).patterns:
+            if pattern.include is not None:  # a comment, or a line that matches nothing
+                bare = line.strip().removeprefix("!").removesuffix("/").removeprefix("**/")
+                rules.append(_Rule(base, pattern, bare))
+    return tuple(reversed(rules))
