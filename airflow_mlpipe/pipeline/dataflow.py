@@ -19,12 +19,16 @@ class Dataflow:
 
     An output is made by the step that lists it in ``outputs``. One that stands in the arguments of
     steps without being listed anywhere is made by the first of them and read by the others, the rule by
-    which v1 pipelines are written. Only task ids are kept, so that copies of the DAG stay valid.
+    which v1 pipelines are written; a step that lists it later takes that role over, so that the order in
+    which steps are written does not matter. Only task ids are kept, so that copies of the DAG stay valid.
     """
 
     makers: dict[StepOutput, str] = field(default_factory=dict)
+    made: dict[str, list[StepOutput]] = field(default_factory=dict)
     listed: set[StepOutput] = field(default_factory=set)
     readers: dict[StepOutput, list[str]] = field(default_factory=dict)
+    read: dict[str, list[StepOutput]] = field(default_factory=dict)
+    edges: dict[tuple[str, str], set[StepOutput]] = field(default_factory=dict)
 
     @staticmethod
     def of(dag: Any) -> Dataflow:
@@ -48,7 +52,9 @@ class Dataflow:
         for output in mentioned:
             if output in listed or output in read:
                 continue
-            if self.makers.setdefault(output, task_id) != task_id:
+            if output not in self.makers:
+                self._make(dag, task_id, output)
+            elif self.makers[output] != task_id:
                 read.add(output)
         if own := [output.name for output in read if self.makers.get(output) == task_id]:
             raise DefinitionError(f"step {task_id!r} reads its own output {own[0]!r}; use two PipelineData")
@@ -62,12 +68,12 @@ class Dataflow:
 
     def made_by(self, task_id: str) -> list[StepOutput]:
         """The outputs of a task, in the order in which they were declared."""
-        return [output for output, maker in self.makers.items() if maker == task_id]
+        return self.made.get(task_id, [])
 
     def check(self, task_id: str) -> None:
         """Raise DefinitionError when a task reads an output that no step makes."""
-        for output, readers in self.readers.items():
-            if task_id in readers and output not in self.makers:
+        for output in self.read.get(task_id, []):
+            if output not in self.makers:
                 raise DefinitionError(
                     f"step {task_id!r} reads {output.name!r}, which no step of the DAG produces; list it "
                     "in the outputs, or put it into the arguments, of the step that writes it"
@@ -80,19 +86,52 @@ class Dataflow:
                 f"output {output.name!r} is produced twice: by step {previous!r} and by step {task_id!r}; "
                 "give each its own PipelineData"
             )
-        self.makers[output] = task_id
         self.listed.add(output)
-        if previous is not None and previous != task_id:
-            self._read(dag, previous, output)
+        if previous == task_id:
+            return
+        if previous is None:
+            self._make(dag, task_id, output)
+            return
+        self.made[previous].remove(output)
         for reader in self.readers.get(output, []):
-            _connect(dag, task_id, reader, output)
+            self._disconnect(dag, previous, reader, output)
+        self._make(dag, task_id, output)
+        self._read(dag, previous, output)
+
+    def _make(self, dag: Any, task_id: str, output: StepOutput) -> None:
+        self.makers[output] = task_id
+        self.made.setdefault(task_id, []).append(output)
+        for reader in self.readers.get(output, []):
+            self._connect(dag, task_id, reader, output)
 
     def _read(self, dag: Any, task_id: str, output: StepOutput) -> None:
         readers = self.readers.setdefault(output, [])
         if task_id not in readers:
             readers.append(task_id)
+            self.read.setdefault(task_id, []).append(output)
         if (maker := self.makers.get(output)) is not None:
-            _connect(dag, maker, task_id, output)
+            self._connect(dag, maker, task_id, output)
+
+    def _connect(self, dag: Any, maker: str, reader: str, output: StepOutput) -> None:
+        upstream, downstream = dag.get_task(maker), dag.get_task(reader)
+        if reader not in upstream.downstream_task_ids:
+            if _reaches(dag, reader, maker):
+                raise DefinitionError(
+                    f"step {reader!r} reads {output.name!r} of step {maker!r}, which itself comes after "
+                    f"{reader!r}: the pipeline has a cycle; remove one of the two dependencies"
+                )
+            upstream.set_downstream(downstream)
+            self.edges[maker, reader] = {output}
+        elif (maker, reader) in self.edges:
+            self.edges[maker, reader].add(output)
+
+    def _disconnect(self, dag: Any, maker: str, reader: str, output: StepOutput) -> None:
+        """Take an edge back that nothing but *output* was the reason of."""
+        reasons = self.edges.get((maker, reader), set())
+        reasons.discard(output)
+        if not reasons and self.edges.pop((maker, reader), None) is not None:
+            dag.get_task(maker).downstream_task_ids.discard(reader)
+            dag.get_task(reader).upstream_task_ids.discard(maker)
 
     def _check_names(self, task_id: str) -> None:
         names = [output.name for output in self.made_by(task_id)]
@@ -100,18 +139,6 @@ class Dataflow:
             raise DefinitionError(
                 f"step {task_id!r} has two outputs of the name {min(twice)!r}; each needs a name of its own"
             )
-
-
-def _connect(dag: Any, maker: str, reader: str, output: StepOutput) -> None:
-    upstream, downstream = dag.get_task(maker), dag.get_task(reader)
-    if reader in upstream.downstream_task_ids:
-        return
-    if _reaches(dag, reader, maker):
-        raise DefinitionError(
-            f"step {reader!r} reads {output.name!r} of step {maker!r}, which itself comes after "
-            f"{reader!r}: the pipeline has a cycle; remove one of the two dependencies"
-        )
-    upstream.set_downstream(downstream)
 
 
 def _reaches(dag: Any, start: str, goal: str) -> bool:

@@ -135,7 +135,8 @@ class OutputReuseSensor(BaseSensorOperator):
         self._waits_for = ""
         self._lease = ""
         self._check()
-        if self.has_dag() and not self._is_unmapped:
+        self._joined = self._is_unmapped
+        if self.has_dag():
             self._join_dag()
 
     # -- while the DAG is parsed ------------------------------------------------------------------------
@@ -186,7 +187,10 @@ class OutputReuseSensor(BaseSensorOperator):
                 )
 
     def _join_dag(self) -> None:
-        """Take part in the DAG's dataflow and parameters, and find the code. Twice is fine."""
+        """Take part in the DAG's dataflow and parameters, and find the code; once."""
+        if self._joined:
+            return
+        self._joined = True
         Dataflow.of(self.dag).join(
             self.dag, self.task_id, arguments=self.arguments, inputs=self.inputs, outputs=self.outputs
         )

@@ -20,7 +20,7 @@ import sysconfig
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.machinery import PathFinder
@@ -76,25 +76,37 @@ class ImportedDistributions:
 
 
 def describe_imports(
-    modules: Iterable[str], *, paths: Sequence[str] | None = None, remember: Memory | None = None
+    modules: Iterable[str],
+    *,
+    paths: Sequence[str] | None = None,
+    remember: Memory | None = None,
+    clock: Callable[[], int] = time.time_ns,
 ) -> ImportedDistributions:
     """What code depends on that imports the top-level *modules*.
 
     The standard library counts for nothing (the Python version is in the recipe by itself), nor does
     this package. An imported distribution brings its installed requirements with it, markers
     evaluated for this interpreter, extras where a requirement asks for them. *paths* are the folders
-    to look in, first one first; by default ``sys.path`` without the standard library's.
+    to look in, first one first; by default ``sys.path`` without the standard library's. *clock* tells
+    the time in nanoseconds since the epoch.
     """
     path = _search_path(paths)
-    return _Description(path, _index(path, remember), remember).of_modules(modules)
+    return _Description(path, _index(path, remember, clock), remember).of_modules(modules)
 
 
 def describe_everything(
-    *, paths: Sequence[str] | None = None, remember: Memory | None = None
+    *,
+    paths: Sequence[str] | None = None,
+    remember: Memory | None = None,
+    clock: Callable[[], int] = time.time_ns,
 ) -> ImportedDistributions:
-    """Every distribution in *paths*: what code depends on whose imports cannot be told."""
+    """Every distribution in *paths*: what code depends on whose imports cannot be told.
+
+    Modules that belong to no distribution are not among them; :func:`describe_imports` tells those
+    that are imported by name.
+    """
     path = _search_path(paths)
-    return _Description(path, _index(path, remember), remember).of_everything()
+    return _Description(path, _index(path, remember, clock), remember).of_everything()
 
 
 class _Installed(NamedTuple):
@@ -274,12 +286,12 @@ def _added_by_pth(folder: Path) -> Iterator[str]:
                 yield str(folder / line.strip())
 
 
-def _index(path: tuple[str, ...], memory: Memory | None) -> _Index:
+def _index(path: tuple[str, ...], memory: Memory | None, clock: Callable[[], int]) -> _Index:
     """Each folder is indexed by itself, so that one that changes all the time costs only itself."""
     keys: list[str | None] = []
     installed: dict[str, _Installed] = {}
     for folder in path:
-        key, found = _index_folder(folder, memory)
+        key, found = _index_folder(folder, memory, clock)
         keys.append(key)
         installed = found | installed  # the first one on the path hides the others
     if None in keys:
@@ -287,14 +299,17 @@ def _index(path: tuple[str, ...], memory: Memory | None) -> _Index:
     return _Index(hashlib.sha256(json.dumps(keys).encode()).hexdigest(), installed)
 
 
-def _index_folder(folder: str, memory: Memory | None) -> tuple[str | None, dict[str, _Installed]]:
+def _index_folder(
+    folder: str, memory: Memory | None, clock: Callable[[], int]
+) -> tuple[str | None, dict[str, _Installed]]:
+    """The distributions in one folder, and a key for its state: see :class:`_Index`."""
     state = _state(folder)
     facts = [INDEX_VERSION, platform.python_implementation(), platform.python_version(), folder, state]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     if memory is not None and (text := memory.lookup("interpreter", key)) is not None:
         return key, {name: _Installed(*item) for name, item in json.loads(text).items()}
     installed = _read_folder(folder)
-    if _state(folder) != state or time.time_ns() - max(state[1:]) < _RACY_NS:
+    if _state(folder) != state or clock() - max(state[1:]) < _RACY_NS:
         return None if installed else "nothing installed", installed
     if memory is not None:
         memory.remember("interpreter", key, json.dumps(installed, separators=(",", ":")))

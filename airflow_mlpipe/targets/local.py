@@ -37,7 +37,7 @@ LAST_LINES = 20
 LAST_LINE_LENGTH = 500
 
 # Airflow's settings hold credentials of its own, and steer any Airflow that a script may import.
-WITHHELD_PREFIXES = ("AIRFLOW__", "_AIRFLOW", "__AIRFLOW")
+WITHHELD_PREFIXES = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "_AIRFLOW", "__AIRFLOW")
 
 
 class LocalDriver:

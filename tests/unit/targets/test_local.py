@@ -224,6 +224,7 @@ def test_airflows_settings_stay_with_the_worker(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "secret")
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgres://user:secret@host")
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "client")
     monkeypatch.setenv("__AIRFLOW_SUPERVISOR_FD", "7")
     monkeypatch.setenv("ORDINARY", "kept")
