@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk.definitions.mappedoperator import MappedOperator, OperatorPartial
 
+from airflow_mlpipe.model.entry import Script
+from airflow_mlpipe.pipeline import bundle
+from airflow_mlpipe.pipeline.arguments import check_arguments
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.parameters import bind_parameters
 
@@ -32,6 +36,7 @@ class PartialStep(OperatorPartial):
         operator = super()._expand(expand_input, strict=strict)
         # Airflow makes the object; only its last checks are ours.
         operator.__class__ = MappedStep
+        self._check(operator, expand_input.value)
         if operator.dag is not None:
             mapped = expand_input.value
             given = [self.kwargs.get("arguments", ()), mapped]
@@ -45,3 +50,18 @@ class PartialStep(OperatorPartial):
             )
             bind_parameters(operator.dag, operator, self.kwargs.get("arguments", ()))
         return operator
+
+    def _check(self, operator: MappedOperator, mapped: Any) -> None:
+        """What a step checks of itself, as far as it is known before the mapping is."""
+        who = f"step {operator.task_id!r}"
+        check_arguments(self.kwargs.get("arguments", ()), who)
+        expanded = mapped.get("arguments", ()) if isinstance(mapped, Mapping) else ()
+        for arguments in expanded if isinstance(expanded, (list, tuple)) else ():
+            check_arguments(arguments, who)
+        directory, entry = self.kwargs.get("source_directory", "."), self.kwargs.get("entry")
+        script_name = entry.script_name if isinstance(entry, Script) else self.kwargs.get("script_name")
+        if operator.dag is None or (isinstance(mapped, Mapping) and "source_directory" in mapped):
+            return
+        found = bundle.source_directory(operator.dag, directory, who)
+        if script_name is not None:
+            bundle.script(found, script_name, who)

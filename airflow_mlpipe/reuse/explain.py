@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_mlpipe.reuse.canonical import encode
 from airflow_mlpipe.reuse.phrases import short
 from airflow_mlpipe.reuse.recipe import PARTS, Recipe
 
@@ -16,6 +18,10 @@ class _Absent:
 
 
 ABSENT: Any = _Absent()
+
+# A dash, and then neither a number nor nothing: "-" is a file name by custom.
+_FLAG = re.compile(r"-(?!\.?\d)(?!inf$|nan$).+", re.DOTALL)
+_ORDER, _WHOLE = "order", "structure"
 
 
 @dataclass(frozen=True)
@@ -56,11 +62,22 @@ def differences(old: Recipe, new: Recipe) -> tuple[Difference, ...]:
 def _in_part(part: str, old: Any, new: Any) -> Iterator[Difference]:
     flatten: Callable[[Any], dict[str, Any]] = _FLATTEN.get(part, _flat)
     before, after = flatten(old), flatten(new)
+    found = False
     for subject in [*before, *(subject for subject in after if subject not in before)]:
         was, is_now = before.get(subject, ABSENT), after.get(subject, ABSENT)
-        # Numbers of different types are different values to a fingerprint: 1 is not 1.0, nor True.
-        if was != is_now or type(was) is not type(is_now):
+        if not _same(was, is_now):
+            found = True
             yield Difference(part, subject, was, is_now)
+    if not found:
+        # Every subject is as it was, so what differs is how they stand together.
+        yield Difference(part, _ORDER if part == "arguments" else _WHOLE, old, new)
+
+
+def _same(old: Any, new: Any) -> bool:
+    """Whether two values are the same to a fingerprint: 1 is not 1.0, nor True, nor inside a list."""
+    if old is ABSENT or new is ABSENT:
+        return old is new
+    return encode(old) == encode(new)
 
 
 def _flat(document: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +130,7 @@ def _flat_arguments(arguments: list[Any]) -> dict[str, Any]:
 
 
 def _is_flag(item: Any) -> bool:
-    return isinstance(item, str) and item.startswith("-") and not item.lstrip("-")[:1].isdigit()
+    return isinstance(item, str) and _FLAG.fullmatch(item) is not None
 
 
 _FLATTEN: dict[str, Callable[[Any], dict[str, Any]]] = {

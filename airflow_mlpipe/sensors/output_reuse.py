@@ -68,9 +68,10 @@ class OutputReuseSensor(BaseSensorOperator):
         ``mode="reschedule"`` frees the worker while waiting.
     """
 
-    template_fields: Sequence[str] = ("arguments", "environment_variables")
+    template_fields: Sequence[str] = ("arguments", "inputs", "environment_variables")
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "arguments": "json",
+        "inputs": "json",
         "environment_variables": "json",
     }
     ui_color = "#d9e8f5"

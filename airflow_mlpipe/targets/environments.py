@@ -129,13 +129,15 @@ class LocalEnvironments:
     def _with_distributions(
         self, document: dict[str, Any], python: str, needs: Needs, paths: Sequence[str] | None
     ) -> StepEnvironment:
-        # Code that may import anything depends on all that is installed.
+        imported = describe_imports(needs.external, paths=paths, remember=self._memory)
+        versions, unknown = dict(imported.versions), dict(imported.unknown)
         if needs.why_open is not None:
-            imported = describe_everything(paths=paths, remember=self._memory)
-        else:
-            imported = describe_imports(needs.external, paths=paths, remember=self._memory)
-        document["distributions"] = dict(sorted(imported.versions.items()))
-        undetermined = tuple(sentence for _, sentence in sorted(imported.unknown.items()))
+            # Code that may import anything depends on all that is installed.
+            installed = describe_everything(paths=paths, remember=self._memory)
+            versions.update(installed.versions)
+            unknown.update(installed.unknown)
+        document["distributions"] = dict(sorted(versions.items()))
+        undetermined = tuple(sentence for _, sentence in sorted(unknown.items()))
         return StepEnvironment(document, python, None, undetermined)
 
 

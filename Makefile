@@ -1,0 +1,55 @@
+# What a developer types. `make` alone lists it.
+PYTHON ?= python3
+DEMO_ARGS ?=
+UI_ARGS ?=
+PYTEST_ARGS ?=
+
+venv := .venv/bin
+ready := .venv/.ready
+checked := airflow_mlpipe tools tests $(wildcard dags_examples benchmarks)
+strict := airflow_mlpipe/model airflow_mlpipe/reuse airflow_mlpipe/store airflow_mlpipe/runtime airflow_mlpipe/targets tools
+pytest := $(venv)/python -m pytest -q --no-header -p tools.pytest_file_lines
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo ui test test-system lint types benchmark constraints clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
+		while IFS='|' read -r target text; do printf '  make %-12s %s\n' "$$target" "$$text"; done
+
+setup: $(ready) ## make .venv with everything (PYTHON=python3.12 chooses the Python); at once when up to date
+
+$(ready): pyproject.toml constraints.txt
+	@tools/setup.sh $(PYTHON)
+	@touch $@
+
+demo: $(ready) ## run, rerun, edit and rerun a retraining pipeline on a real Airflow
+	@$(venv)/python -m tools.demo $(DEMO_ARGS)
+
+ui: $(ready) ## leave Airflow's web UI running with the examples, until Ctrl-C
+	@$(venv)/python -m tools.ui $(UI_ARGS)
+
+test: $(ready) ## the fast tests: everything but those that start a whole Airflow
+	@$(pytest) -m "not system" $(PYTEST_ARGS)
+
+test-system: $(ready) ## the tests that start a whole Airflow
+	@$(pytest) -m system $(PYTEST_ARGS)
+
+lint: $(ready) ## ruff: rules and layout
+	@$(venv)/ruff check $(checked)
+	@$(venv)/ruff format --check $(checked)
+
+types: $(ready) ## mypy, strict
+	@$(venv)/mypy $(strict)
+
+benchmark: $(ready) ## measure overheads on a warm Airflow, results as JSON
+	@$(venv)/python -m benchmarks
+
+constraints: $(ready) ## resolve the versions in constraints.txt anew
+	@sed -n '/^#/p' constraints.txt > constraints.new
+	@$(venv)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --no-header --no-annotate \
+		--no-emit-index-url --group dev pyproject.toml >> constraints.new
+	@mv constraints.new constraints.txt
+
+clean: ## remove what the other targets made
+	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

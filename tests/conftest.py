@@ -1,0 +1,23 @@
+"""What holds for all tests: an Airflow home of their own, and no deadline on a busy machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+from hypothesis import settings
+
+# Airflow reads its environment when it is imported, so this comes before anything can import it.
+for _name in [name for name in os.environ if name.startswith("AIRFLOW__")]:
+    del os.environ[_name]
+_home = tempfile.mkdtemp(prefix="mlpipe-tests-")
+os.environ["AIRFLOW_HOME"] = _home
+os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+
+settings.register_profile("mlpipe", deadline=None)
+settings.load_profile("mlpipe")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(_home, ignore_errors=True)

@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_mlpipe.errors import DefinitionError
+from airflow_mlpipe.reuse.source import Code, code_of
+
+TRAIN = '''"""Trains."""
+import helper
+from package import model
+
+
+def train(rate):
+    """One epoch."""
+    return helper.scale(rate)
+'''
+FILES = {
+    "train.py": TRAIN,
+    "prepare.py": "import shared_only_by_prepare\n",
+    "shared_only_by_prepare.py": "",
+    "helper.py": "import pandas\n\n\ndef scale(x):\n    return 2 * x\n",
+    "package/__init__.py": "",
+    "package/model.py": "from . import layers\n",
+    "package/layers.py": "WIDTH = 8\n",
+    "package/unused.py": "",
+    "config.yaml": "a: 1\n",
+}
+
+
+class Source:
+    """A source directory to edit."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.reads: list[str] = []
+        self.write_all(FILES)
+
+    def write_all(self, files: dict[str, str]) -> None:
+        for name, text in files.items():
+            self.write(name, text)
+
+    def write(self, name: str, text: str | bytes) -> None:
+        path = self.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+
+    def append(self, name: str, text: str) -> None:
+        self.write(name, (self.directory / name).read_text() + text)
+
+    def replace(self, name: str, old: str, new: str) -> None:
+        text = (self.directory / name).read_text()
+        assert old in text
+        self.write(name, text.replace(old, new))
+
+    def code(self, entry: str | None = "train.py", **options: Any) -> Code:
+        return code_of(
+            self.directory,
+            entry,
+            **{"scope": "imports", "read": self._read, "file_digest": file_digest, **options},
+        )
+
+    def _read(self, path: Path) -> bytes:
+        self.reads.append(path.name)
+        return path.read_bytes()
+
+
+class Notebook:
+    """A memory in memory."""
+
+    def __init__(self) -> None:
+        self.facts: dict[tuple[str, str], str] = {}
+
+    def lookup(self, kind: str, key: str) -> str | None:
+        return self.facts.get((kind, key))
+
+    def remember(self, kind: str, key: str, value: str) -> None:
+        self.facts[kind, key] = value
+
+
+def file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path)
+
+
+Edit = Callable[[Source], None]
+
+WITHOUT_EFFECT: dict[str, Edit] = {
+    "a comment": lambda s: s.append("train.py", "# why\n"),
+    "a comment in a helper": lambda s: s.append("package/layers.py", "# why\n"),
+    "a blank line": lambda s: s.replace("train.py", "import helper\n", "import helper\n\n"),
+    "a docstring": lambda s: s.replace("train.py", "One epoch", "Just one epoch"),
+    "a docstring in a helper": lambda s: s.replace("helper.py", "(x):\n", '(x):\n    """Doubles."""\n'),
+    "the module of another step": lambda s: s.append("prepare.py", "x = 1\n"),
+    "a helper of another step": lambda s: s.append("shared_only_by_prepare.py", "x = 1\n"),
+    "a module of the package that nothing imports": lambda s: s.append("package/unused.py", "x = 1\n"),
+    "a new module that nothing imports": lambda s: s.write("new.py", "x = 1\n"),
+    "a file that does not parse and is not reached": lambda s: s.write("prepare.py", "def (\n"),
+    "something dynamic that is not reached": lambda s: s.append("prepare.py", "import importlib\n"),
+    "a cache": lambda s: s.write("__pycache__/train.cpython-311.pyc", b"x"),
+    "an ignore file and what it names": lambda s: s.write_all({".gitignore": "*.log\n", "a.log": "x"}),
+    "an executable script": lambda s: (s.directory / "train.py").chmod(0o755),
+    "a modification time": lambda s: s.write("train.py", TRAIN),
+}
+WITH_EFFECT: dict[str, Edit] = {
+    "the script": lambda s: s.replace("train.py", "scale(rate)", "scale(-rate)"),
+    "a helper": lambda s: s.replace("helper.py", "2 * x", "3 * x"),
+    "a helper of a helper": lambda s: s.replace("package/layers.py", "8", "9"),
+    "an __init__": lambda s: s.append("package/__init__.py", "x = 1\n"),
+    "another function in the script": lambda s: s.append("train.py", "def more(): ...\n"),
+    "a file of data": lambda s: s.append("config.yaml", "b: 2\n"),
+    "a new file of data": lambda s: s.write("data/x.json", "{}"),
+    "an executable file of data": lambda s: (s.directory / "config.yaml").chmod(0o755),
+    "a module that hides an installed one": lambda s: s.write("pandas.py", ""),
+    "a module that hides one of the standard library": lambda s: s.write("random.py", ""),
+    "a stub": lambda s: s.write("helper.pyi", ""),
+    "a module that becomes a package": lambda s: s.write("helper/__init__.py", ""),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_EFFECT)
+def test_an_edit_without_effect_does_not_count(source: Source, name: str) -> None:
+    before = source.code().as_document()
+    WITHOUT_EFFECT[name](source)
+    assert source.code().as_document() == before
+
+
+@pytest.mark.parametrize("name", WITH_EFFECT)
+def test_an_edit_with_effect_counts(source: Source, name: str) -> None:
+    before = source.code().as_document()
+    WITH_EFFECT[name](source)
+    assert source.code().as_document() != before
+
+
+def test_the_document_names_each_counted_file_and_how_it_counts(source: Source) -> None:
+    code = source.code()
+    kinds = {path: digest.partition(":")[0] for path, digest in code.files.items()}
+    assert list(kinds) == sorted(kinds)
+    assert kinds == {
+        "config.yaml": "sha256",
+        "helper.py": "python",
+        "package/__init__.py": "python",
+        "package/layers.py": "python",
+        "package/model.py": "python",
+        "train.py": "python",
+    }
+    assert code.as_document() == {"scope": "imports", "files": code.files}
+    assert (code.external, code.why_directory, code.why_open) == (("pandas",), None, None)
+
+
+def test_two_places_with_the_same_code_have_the_same_document(tmp_path: Path) -> None:
+    first, second = Source(tmp_path / "a"), Source(tmp_path / "b")
+    assert first.code() == second.code()
+
+
+def test_in_the_scope_directory_every_file_counts_by_its_bytes(source: Source) -> None:
+    code = source.code(scope="directory")
+    assert set(code.files) == set(FILES)
+    assert {digest.partition(":")[0] for digest in code.files.values()} == {"sha256"}
+    assert (code.scope, code.why_directory, code.external) == ("directory", None, ("pandas",))
+    source.append("package/unused.py", "# why\n")
+    assert source.code(scope="directory").files != code.files
+
+
+def test_for_a_command_line_every_file_counts_by_its_bytes_and_all_imports_are_told(source: Source) -> None:
+    source.append("package/unused.py", "import scipy\n")
+    code = source.code(None)
+    assert set(code.files) == set(FILES)
+    assert {digest.partition(":")[0] for digest in code.files.values()} == {"sha256"}
+    assert code.external == ("pandas", "scipy")
+    assert code.scope == "directory"
+    assert "command line" in (code.why_directory or "")
+    assert code.why_open is not None
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (lambda s: s.append("helper.py", "import importlib\n"), "helper.py: line 6 imports importlib"),
+        (lambda s: s.write("package/layers.py", "def (\n"), "package/layers.py cannot be parsed"),
+        (
+            lambda s: (s.append("train.py", "import fast\n"), s.write("fast.so", b""))[0],
+            "fast.so is a compiled",
+        ),
+    ],
+)
+def test_when_imports_cannot_be_told_every_python_file_counts(source: Source, edit: Edit, why: str) -> None:
+    edit(source)
+    code = source.code()
+    assert set(FILES) <= set(code.files)
+    assert code.scope == "directory"
+    assert why in (code.why_directory or "")
+    assert code.why_open == code.why_directory
+    assert code.files["prepare.py"].startswith("python:")
+    source.append("prepare.py", "# why\n")
+    assert source.code() == code
+    source.append("prepare.py", "x = 1\n")
+    assert source.code() != code
+
+
+@pytest.mark.parametrize(
+    "reader",
+    ["import helper; print(helper.scale.__doc__)\n", "import dspy\n", "import inspect; inspect.getdoc(x)\n"],
+)
+def test_docstrings_of_all_files_count_when_any_may_read_them(source: Source, reader: str) -> None:
+    source.append("train.py", reader)
+    before = source.code()
+    assert before.why_docstrings is not None
+    source.replace("helper.py", "(x):\n", '(x):\n    """Doubles."""\n')
+    after = source.code()
+    assert after.files["helper.py"] != before.files["helper.py"]
+    source.append("helper.py", "# why\n")
+    assert source.code() == after
+
+
+def test_the_text_of_all_files_counts_when_any_reads_source(source: Source) -> None:
+    source.append("train.py", "import inspect\ninspect.getsource(helper)\n")
+    before = source.code()
+    assert before.why_text == "train.py: line 10 uses inspect.getsource"
+    source.append("helper.py", "# why\n")
+    assert source.code().files["helper.py"] != before.files["helper.py"]
+
+
+def test_a_script_in_a_folder_imports_from_there(source: Source) -> None:
+    source.write("steps/train.py", "import near\n")
+    source.write("steps/near.py", "")
+    assert {"steps/train.py", "steps/near.py", "config.yaml"} == set(source.code("steps/train.py").files)
+
+
+def test_a_script_is_python_whatever_its_name(source: Source) -> None:
+    source.write("run", "import helper\n")
+    files = source.code("./run").files
+    assert files["run"].startswith("python:")
+    assert "helper.py" in files
+
+
+def test_a_link_counts_by_what_it_points_to(source: Source) -> None:
+    source.write("lib/real.py", "x = 1\n")
+    (source.directory / "linked.py").symlink_to("lib/real.py")
+    source.append("train.py", "import linked\n")
+    before = source.code()
+    source.write("lib/real.py", "x = 2\n")
+    assert source.code().files["linked.py"] != before.files["linked.py"]
+
+
+@pytest.mark.parametrize("name", ["prepare.py", "package", "../outside/a.txt", "secret.log"])
+def test_hash_paths_count_by_their_bytes_besides(tmp_path: Path, name: str) -> None:
+    source = Source(tmp_path / "source")
+    source.write("../outside/a.txt", "")
+    source.write(".gitignore", "*.log\n")
+    source.write("secret.log", "")
+    edited = "package/unused.py" if name == "package" else name
+    before = source.code(hash_paths=[name])
+    assert before.files[edited].startswith("sha256:")
+    source.append(edited, "# why\n")
+    assert source.code(hash_paths=[name]) != before
+
+
+@pytest.mark.parametrize("name", ["nowhere", "/etc/hostname"])
+def test_hash_paths_that_are_not_there_are_refused(source: Source, name: str) -> None:
+    with pytest.raises(DefinitionError, match=name):
+        source.code(hash_paths=[name])
+
+
+@pytest.mark.parametrize("name", ["nowhere.py", "../train.py", "package", "/train.py"])
+def test_a_script_that_is_not_there_is_refused(source: Source, name: str) -> None:
+    with pytest.raises(DefinitionError, match=f"entry script '{name}'"):
+        source.code(name)
+
+
+def test_an_ignored_script_is_refused_with_the_reason(source: Source) -> None:
+    source.write(".mlpipeignore", "train.py\n")
+    with pytest.raises(DefinitionError, match="an ignore file names it"):
+        source.code()
+
+
+def test_a_warm_call_reads_no_source(source: Source) -> None:
+    memory = Notebook()
+    cold = source.code(remember=memory)
+    source.reads.clear()
+    assert source.code(remember=memory) == cold
+    assert source.reads == []
+    source.append("helper.py", "x = 1\n")
+    assert source.code(remember=memory) != cold
+    assert source.reads == ["helper.py"]
+
+
+def test_a_warm_call_remembers_what_does_not_parse(source: Source) -> None:
+    source.write("helper.py", "def (\n")
+    memory = Notebook()
+    cold = source.code(remember=memory)
+    source.reads.clear()
+    assert source.code(remember=memory) == cold
+    assert source.reads == []
+
+
+def test_a_damaged_memory_is_a_forgotten_one(source: Source) -> None:
+    memory = Notebook()
+    cold = source.code(remember=memory)
+    for damage in ("", "[]", "{}", '{"imports": [1]}'):
+        memory.facts = dict.fromkeys(memory.facts, damage)
+        assert source.code(remember=memory) == cold
+
+
+def test_a_file_that_changes_while_it_is_read_counts_by_what_was_read(source: Source) -> None:
+    memory = Notebook()
+
+    def change_before_reading(path: Path) -> bytes:
+        if path.name == "helper.py":
+            source.write("helper.py", "def (\n")
+        return path.read_bytes()
+
+    code = source.code(read=change_before_reading, remember=memory)
+    assert code.files["helper.py"] == "sha256:" + hashlib.sha256(b"def (\n").hexdigest()
+    source.write("helper.py", FILES["helper.py"])
+    assert source.code(remember=memory) == source.code()
+
+
+def test_a_warm_call_takes_milliseconds(source: Source) -> None:
+    memory = Notebook()
+    digests = {path: file_digest(path) for path in source.directory.rglob("*") if path.is_file()}
+    source.code(remember=memory)
+    durations = []
+    for _ in range(20):
+        start = time.perf_counter()
+        source.code(remember=memory, file_digest=digests.__getitem__)
+        durations.append(time.perf_counter() - start)
+    assert min(durations) < 0.003

@@ -1,0 +1,1 @@
+"""What developers run: a real Airflow on this machine, the demo, the web UI, and reports of tests."""
