@@ -34,6 +34,9 @@ from airflow_mlpipe.reuse.decision import Decision, Policy
 from airflow_mlpipe.store.manifest import Manifest
 from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
+# Airflow fails a task that it reschedules before the executor has told it of the last look's end.
+SHORTEST_RESCHEDULE_SECONDS = 5
+
 # The task SDK reads from XCom only the classes that it was told of; every DAG with a step loads this module.
 allow_references()
 
@@ -175,6 +178,11 @@ class OutputReuseSensor(BaseSensorOperator):
         return bool(getattr(self, "_BaseOperator__from_mapped", False))
 
     def _check(self) -> None:
+        if self.reschedule and not self.deferrable and self.poke_interval < SHORTEST_RESCHEDULE_SECONDS:
+            raise DefinitionError(
+                f"{self.who}: poke_interval is {self.poke_interval:g} s, too short for mode='reschedule'; use "
+                f"{SHORTEST_RESCHEDULE_SECONDS} s or more, or mode='poke', or deferrable=True"
+            )
         check_arguments(self.arguments, self.who)
         readable = (StepOutput, DataInput, SourceDataset, PipelineDataReference)
         check_items(self.inputs, self.who, "inputs", readable)

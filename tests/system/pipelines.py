@@ -16,12 +16,14 @@ from airflow_mlpipe import Dataset, OutputFileDatasetConfig, PipelineData, Pipel
 @dag(dag_id="{dag_id}", schedule=None, params={{"lr": Param(0.1, type="number")}})
 def pipeline():
     raw = Dataset.File.from_files("{dag_id}/data/raw.txt")
-    prepared, model, report = OutputFileDatasetConfig("prepared"), PipelineData("model"), PipelineData("report")
+    prepared = OutputFileDatasetConfig("prepared")
+    model, report = PipelineData("model"), PipelineData("report")
     source = "{dag_id}/src"
     PythonScriptStep(task_id="prepare", source_directory=source, script_name="prepare.py",
                      arguments=["--raw", raw.as_named_input("raw").as_mount(), "--out", prepared])
     PythonScriptStep(task_id="train", source_directory=source, script_name="train.py",
-                     arguments=["--data", prepared.as_input(), "--lr", PipelineParameter("lr"), "--model", model])
+                     arguments=["--data", prepared.as_input(), "--lr", PipelineParameter("lr"),
+                                "--model", model])
     evaluate = PythonScriptStep(task_id="evaluate", source_directory=source, script_name="evaluate.py",
                                 arguments=["--model", model.as_input(), "--report", report])
 
@@ -73,7 +75,7 @@ from airflow_mlpipe import PipelineData, PythonScriptStep
 @dag(dag_id="{dag_id}", schedule=None, max_active_runs=8)
 def pipeline():
     PythonScriptStep(task_id="work", source_directory="{dag_id}/src", script_name="work.py",
-                     arguments=["{signals}", PipelineData("result")], poke_interval=2{options})
+                     arguments=["{signals}", PipelineData("result")], poke_interval=6{options})
 
 
 pipeline()
@@ -109,7 +111,9 @@ def waiting(airflow: AirflowInstance, dag_id: str, options: str = "") -> Path:
     signals = airflow.home / "signals" / dag_id
     signals.mkdir(parents=True)
     _write(folder / "src", {"work.py": WAITING_SCRIPT})
-    _add_dag(airflow, dag_id, ONE_STEP.format(dag_id=dag_id, signals=signals, options=options and f", {options}"))
+    _add_dag(
+        airflow, dag_id, ONE_STEP.format(dag_id=dag_id, signals=signals, options=options and f", {options}")
+    )
     return signals
 
 

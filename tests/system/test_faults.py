@@ -12,6 +12,7 @@ import pytest
 
 from tests.system.pipelines import waiting
 from tools.airflow_instance import AirflowInstance
+from tools.airflow_processes import processes_of
 
 pytestmark = pytest.mark.system
 
@@ -37,26 +38,21 @@ def manifests(airflow: AirflowInstance, dag_id: str) -> list[Path]:
 
 def task_process(airflow: AirflowInstance, dag_id: str) -> psutil.Process:
     """The process in which Airflow runs the task: the parent of the step's supervisor."""
-    for process in psutil.process_iter():
-        try:
-            if f"{dag_id}/src" in " ".join(process.cmdline()) or "airflow_mlpipe.runtime" in process.cmdline():
-                parent = process.parent()
-                if parent and process.environ().get("AIRFLOW_HOME") == str(airflow.home):
-                    return parent
-        except psutil.Error:
-            continue
-    raise AssertionError(f"no step of {dag_id} is running")
+    [supervisor] = [
+        process for process in processes_of(airflow.home) if "airflow_mlpipe.runtime" in process.cmdline()
+    ]
+    parent = supervisor.parent()
+    assert parent is not None, f"nobody looks after the step of {dag_id}"
+    return parent
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_running(airflow: AirflowInstance) -> Iterator[None]:
     yield
-    left = [
-        process.pid
-        for process in psutil.process_iter(["cmdline"])
-        if "airflow_mlpipe.runtime" in (process.info["cmdline"] or [])
+    steps = [
+        process for process in processes_of(airflow.home) if "airflow_mlpipe.runtime" in process.cmdline()
     ]
-    assert not left
+    assert not steps
 
 
 def test_two_runs_at_once_run_the_step_once(airflow: AirflowInstance) -> None:
@@ -80,7 +76,9 @@ def test_two_deferrable_runs_at_once_run_the_step_once(airflow: AirflowInstance)
         lambda: (
             True
             if any(
-                task["state"] == "deferred" for run in runs for task in airflow.task_instances("two_deferred", run)
+                task["state"] == "deferred"
+                for run in runs
+                for task in airflow.task_instances("two_deferred", run)
             )
             else None
         ),
@@ -100,11 +98,7 @@ def test_a_worker_killed_in_the_middle_is_followed_by_a_retry_that_joins_the_ste
     began(airflow, signals)
     task_process(airflow, "killed_worker").send_signal(signal.SIGKILL)
     airflow.wait_until(
-        lambda: (
-            True
-            if "still running: following it" in _log(airflow, "killed_worker", run, 2)
-            else None
-        ),
+        lambda: True if "still running: following it" in _log(airflow, "killed_worker", run, 2) else None,
         lambda: "the retry to follow the step",
         90,
     )

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -325,13 +324,11 @@ def test_a_file_that_changes_while_it_is_read_counts_by_what_was_read(source: So
     assert source.code(remember=memory) == source.code()
 
 
-def test_a_warm_call_takes_milliseconds(source: Source) -> None:
+def test_a_warm_call_reads_no_source(source: Source) -> None:
     memory = Notebook()
-    digests = {path: file_digest(path) for path in source.directory.rglob("*") if path.is_file()}
-    source.code(remember=memory)
-    durations = []
-    for _ in range(20):
-        start = time.perf_counter()
-        source.code(remember=memory, file_digest=digests.__getitem__)
-        durations.append(time.perf_counter() - start)
-    assert min(durations) < 0.003
+    first = source.code(remember=memory)
+
+    def refuse(path: Path) -> bytes:
+        raise AssertionError(f"{path} was read")
+
+    assert source.code(remember=memory, read=refuse) == first

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_mlpipe.reuse.explain import ABSENT, Difference, differences
+from airflow_mlpipe.reuse.recipe import PARTS, Recipe
+
+OLD, NEW = "1a2b" + 60 * "0", "9f8e" + 60 * "0"
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 2) | st.floats() | st.sampled_from(["", "-a", "a.b", "(set)"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2),
+    max_leaves=3,
+)
+documents = st.dictionaries(st.sampled_from(["a", "b", "a.b", "digest"]), json_values, max_size=2)
+
+
+def recipes() -> st.SearchStrategy[Recipe]:
+    """Recipes that are alike in much, and of which the parts hold anything."""
+    parts: dict[str, Any] = dict.fromkeys(("step", "inputs"), documents)
+    distributions = st.fixed_dictionaries({"distributions": documents})
+    files = st.fixed_dictionaries({"files": documents})
+    return st.builds(
+        Recipe,
+        **parts,
+        arguments=st.lists(st.sampled_from(["-a", "--b", "1", "-1", "(set)"]), max_size=4),
+        code=files,
+        environment=distributions,
+    )
+
+
+def sentences(old: Recipe, new: Recipe) -> list[str]:
+    return [difference.sentence() for difference in differences(old, new)]
+
+
+def between(part: str, old: Any, new: Any) -> list[str]:
+    """The sentences on two recipes that differ in one part at most."""
+    return sentences(
+        dataclasses.replace(Recipe(step={}), **{part: old}),
+        dataclasses.replace(Recipe(step={}), **{part: new}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new", "expected"),
+    [
+        ("step", {"entry": "a.py"}, {"entry": "b.py"}, ["step's entry a.py -> b.py"]),
+        (
+            "code",
+            {"files": {"train.py": f"python:{OLD}"}},
+            {"files": {"train.py": f"python:{NEW}"}},
+            ["train.py changed (1a2b... -> 9f8e...)"],
+        ),
+        ("code", {"files": {}}, {"files": {"new.py": f"python:{NEW}"}}, ["new.py added"]),
+        ("code", {"files": {"old.csv": f"sha256:{OLD}"}}, {"files": {}}, ["old.csv removed"]),
+        (
+            "code",
+            {"scope": "imports", "files": {}},
+            {"scope": "directory", "files": {}},
+            ["scope changed (imports -> directory)"],
+        ),
+        ("parameters", {"C": 1}, {"C": 1.0}, ["parameter C 1 -> 1.0"]),
+        ("parameters", {"C": [1]}, {"C": [True]}, ["parameter C [1] -> [True]"]),
+        (
+            "inputs",
+            {"raw": {"digest": OLD, "mode": "mount"}},
+            {"raw": {"digest": NEW, "mode": "mount"}},
+            ["input raw changed (1a2b... -> 9f8e...)"],
+        ),
+        (
+            "inputs",
+            {"raw": {"digest": OLD, "mode": "mount"}},
+            {"raw": {"digest": OLD, "mode": "download"}},
+            ["input raw.mode changed (mount -> download)"],
+        ),
+        ("outputs", {}, {"model": {"kind": "path"}}, ["output model.kind added"]),
+        (
+            "environment",
+            {"python": "3.11", "distributions": {"numpy": "2.1.0", "scipy": "1.0", "six": "1"}},
+            {"python": "3.12", "distributions": {"numpy": "2.2.0", "six": "1", "torch": "2"}},
+            [
+                "python 3.11 -> 3.12",
+                "package numpy 2.1.0 -> 2.2.0",
+                "package scipy removed",
+                "package torch added",
+            ],
+        ),
+        ("environment_variables", {"SEED": "1"}, {"SEED": "2"}, ["environment variable SEED 1 -> 2"]),
+        ("salt", {}, {"reuse_version": "2"}, ["reuse_version added"]),
+    ],
+)
+def test_a_difference_in_any_part_is_said_in_a_few_words(
+    part: str, old: Any, new: Any, expected: list[str]
+) -> None:
+    assert between(part, old, new) == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (["--lr", "0.1"], ["--lr", "0.2"], ["argument --lr 0.1 -> 0.2"]),
+        (["--lr", "0.1"], ["--lr", "-0.2"], ["argument --lr 0.1 -> -0.2"]),
+        (["--lr", "-.5", "--n", "1"], ["--lr", "-1e-3", "--n", "1"], ["argument --lr -.5 -> -1e-3"]),
+        (["--low", "-inf"], ["--low", "-1"], ["argument --low -inf -> -1"]),
+        (["--in", "-"], ["--in", "x"], ["argument --in - -> x"]),
+        (["--fast"], [], ["argument --fast removed"]),
+        ([], ["--fast"], ["argument --fast added"]),
+        (["--fast"], ["--fast", "--lr", "1"], ["argument --lr added"]),
+        (["a", "b"], ["a", "c"], ["argument 2 b -> c"]),
+        (["--x", "1", "--x", "2"], ["--x", "1", "--x", "3"], ["argument --x (2) 2 -> 3"]),
+        (["--x", "1", "--x", "2"], ["--x", "1"], ["argument --x (2) removed"]),
+        (
+            ["--a", "1", "--b", "2"],
+            ["--b", "2", "--a", "1"],
+            ["argument order ['--a', '1', '--b', '2'] -> ['--b', '2', '--a', '1']"],
+        ),
+        (
+            ["--d", {"input": "raw"}],
+            ["--d", {"input": "clean"}],
+            ["argument --d {'input': 'raw'} -> {'input': 'clean'}"],
+        ),
+    ],
+)
+def test_an_argument_is_told_by_its_flag_or_its_position(
+    old: list[Any], new: list[Any], expected: list[str]
+) -> None:
+    assert between("arguments", old, new) == expected
+
+
+@settings(max_examples=100)
+@given(recipes(), recipes())
+def test_the_parts_named_are_exactly_those_whose_digests_differ(old: Recipe, new: Recipe) -> None:
+    # A difference of digests without a sentence would read as "nothing changed".
+    before, after = old.part_digests(), new.part_digests()
+    named = {difference.part for difference in differences(old, new)}
+    assert named == {part for part in PARTS if before[part] != after[part]}
+
+
+def test_a_difference_is_data() -> None:
+    old, new = Recipe(step={}, arguments=["--lr", "0.1"]), Recipe(step={}, arguments=["--lr", "0.2", "--x"])
+    assert differences(old, new) == (
+        Difference("arguments", "--lr", "0.1", "0.2"),
+        Difference("arguments", "--x", ABSENT, "(set)"),
+    )
+
+
+def test_differences_come_in_the_order_of_the_recipe() -> None:
+    old = Recipe(step={}, code={"files": {"a.py": OLD}}, arguments=["1"], salt={"x": "1"})
+    new = Recipe(step={}, code={"files": {"a.py": NEW}}, arguments=["2"], salt={"x": "2"})
+    assert [difference.part for difference in differences(old, new)] == ["code", "arguments", "salt"]
