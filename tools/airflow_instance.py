@@ -18,7 +18,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
-from tools.airflow_api import AirflowApi, Document
+from tools.airflow_api import AirflowApi, AirflowRequestError, Document
 from tools.airflow_processes import (
     COMPONENT_LOGS,
     Component,
@@ -36,11 +36,16 @@ HEARTBEATS = {
     "triggerer": ("triggerer", "latest_triggerer_heartbeat"),
 }
 START_SECONDS = 240.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 8.0  # nothing that runs is worth waiting for
+RESTART_SECONDS = 20.0  # a scheduler waits for its running tasks
 
 
 class AirflowStartError(Exception):
     """Airflow did not start, or one of its components ended by itself."""
+
+
+# What the methods of AirflowInstance raise, for programs that turn it into a sentence.
+AIRFLOW_ERRORS = (AirflowStartError, AirflowRequestError, ImportError, OSError)
 
 
 class AirflowInstance(AirflowApi):
@@ -131,7 +136,7 @@ class AirflowInstance(AirflowApi):
 
     def restart(self, name: str) -> None:
         """Stop a component and its children, start it again, and return when Airflow is healthy."""
-        self._component(name).stop(grace=STOP_SECONDS)
+        self._component(name).stop(grace=RESTART_SECONDS)
         self._component(name).start()
         self._wait_until_healthy()
 

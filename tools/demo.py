@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from tools.airflow_api import AirflowRequestError
-from tools.airflow_instance import AirflowInstance
+from tools.airflow_instance import AIRFLOW_ERRORS, AirflowInstance
+from tools.airflow_processes import end_processes_of
 from tools.console import elapsed, say, show
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(".demo") / "run"
+AIRFLOW = "airflow"  # the instance's home in that folder
+MARKER = ".made-by-the-demo"
 DAG_ID = "retrain_digits"
 EDITED_STEP = "evaluate"
 EDITED_SCRIPT = "evaluate.py"
@@ -51,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         _run_demo(options.folder, options.dags)
-    except BrokenClaimError as error:
+    except (BrokenClaimError, *AIRFLOW_ERRORS) as error:
         say(f"The demo failed: {error}")
         return 1
     except KeyboardInterrupt:
@@ -109,12 +112,12 @@ def check_edit(
 
 
 def _run_demo(folder: Path, dags: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+    _empty(folder)
     copies = folder / "dags"
     shutil.copytree(dags, copies, ignore=shutil.ignore_patterns("__pycache__"))
     # The pipeline has a schedule; the demo wants its own runs only.
     settings = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
-    with AirflowInstance(folder / "airflow", copies, settings=settings) as airflow:
+    with AirflowInstance(folder / AIRFLOW, copies, settings=settings) as airflow:
         airflow.wait_for_dag(DAG_ID)
         first = _run(airflow, "first", "there is nothing to reuse yet")
         check_all(first, "ran", "first")
@@ -124,6 +127,17 @@ def _run_demo(folder: Path, dags: Path) -> None:
         third = _run(airflow, "third", f"{script.name} has a new last line: {EDIT.strip()}")
         check_edit(second, third, EDITED_STEP, _downstream(airflow, EDITED_STEP))
     say(f"Everything of this demo is in {folder}; the steps' outputs are in {folder / 'airflow' / 'mlpipe'}.")
+
+
+def _empty(folder: Path) -> None:
+    """Make *folder* anew. Raises FileExistsError, touching nothing, when it is not an earlier demo's."""
+    marker = folder / MARKER
+    if folder.exists() and not marker.exists():
+        raise FileExistsError(f"{folder} exists and was not made by the demo; name another")
+    end_processes_of(folder / AIRFLOW, grace=0)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    marker.write_text("Made by the demo, and removed when it next starts.\n")
 
 
 def _run(airflow: AirflowInstance, name: str, situation: str) -> list[StepReport]:

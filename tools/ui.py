@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.airflow_instance import AirflowInstance
+from tools.airflow_instance import AIRFLOW_ERRORS, AirflowInstance
 from tools.console import say, show
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +24,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code, 0 after Ctrl-C: that is how the UI is meant to end."""
+    """The exit code: 0 after Ctrl-C, which is how the UI is meant to end; 1 when Airflow failed."""
     options = _parser().parse_args(arguments)
     try:
         with AirflowInstance(options.folder, options.dags, host=options.host, port=options.port) as airflow:
@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say(f"Stopped. Runs and outputs are kept in {options.folder}.")
         return 0
+    except AIRFLOW_ERRORS as error:
+        say(f"The UI failed: {error}")
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -322,13 +322,3 @@ def test_a_file_that_changes_while_it_is_read_counts_by_what_was_read(source: So
     assert code.files["helper.py"] == "sha256:" + hashlib.sha256(b"def (\n").hexdigest()
     source.write("helper.py", FILES["helper.py"])
     assert source.code(remember=memory) == source.code()
-
-
-def test_a_warm_call_reads_no_source(source: Source) -> None:
-    memory = Notebook()
-    first = source.code(remember=memory)
-
-    def refuse(path: Path) -> bytes:
-        raise AssertionError(f"{path} was read")
-
-    assert source.code(remember=memory, read=refuse) == first
