@@ -56,7 +56,7 @@ def parse_targets(text: str, origin: str) -> dict[str, ComputeTarget]:
     targets: dict[str, ComputeTarget] = {"local": LocalTarget()}
     for name, fields in named_sections(text, origin, "compute target"):
         kind = fields.pop("type", None)
-        if kind not in _KINDS:
+        if not isinstance(kind, str) or kind not in _KINDS:
             known = ", ".join(sorted(_KINDS))
             raise DefinitionError(
                 f"{origin}: compute target {name!r} has type {kind!r}; known types: {known}"

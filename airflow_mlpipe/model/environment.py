@@ -60,9 +60,13 @@ def parse_environments(text: str, origin: str) -> dict[str, Environment]:
 
     Raises DefinitionError that names *origin*, the environment and the mistake.
     """
-    return {
-        name: Environment(name=name, **fields) for name, fields in named_sections(text, origin, "environment")
-    }
+    environments = {}
+    for name, fields in named_sections(text, origin, "environment"):
+        try:
+            environments[name] = Environment(name=name, **fields)
+        except DefinitionError as error:
+            raise DefinitionError(f"{origin}: environment {name!r}: {error}") from None
+    return environments
 
 
 def named_sections(text: str, origin: str, noun: str) -> list[tuple[str, dict[str, Any]]]:
@@ -79,6 +83,8 @@ def named_sections(text: str, origin: str, noun: str) -> list[tuple[str, dict[st
     for name, fields in document.items():
         if not isinstance(name, str) or not isinstance(fields or {}, dict):
             raise DefinitionError(f"{origin}: {noun} {name!r} must be a name with fields; it is {fields!r}")
+        if odd := [field for field in fields or {} if not isinstance(field, str)]:
+            raise DefinitionError(f"{origin}: {noun} {name!r} has the field {odd[0]!r}; a field is a text")
         if "name" in (fields or {}):
             raise DefinitionError(f"{origin}: {noun} {name!r} repeats its name as a field; remove 'name'")
         sections.append((name, dict(fields or {})))

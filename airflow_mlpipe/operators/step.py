@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.sensor import PokeReturnValue
 
-from airflow_mlpipe.pipeline.production import Product, Production
-from airflow_mlpipe.pipeline.step_run import StepRun
-from airflow_mlpipe.pipeline.switch import reuse_mode
-from airflow_mlpipe.reuse.canonical import digest
-from airflow_mlpipe.reuse.decision import Decision, Policy
 from airflow_mlpipe.sensors.output_reuse import OutputReuseSensor
-from airflow_mlpipe.store.lease import Lease, LeaseRecord, Leases
-from airflow_mlpipe.store.manifest import Manifest
-from airflow_mlpipe.store.sealing import seal
+
+if TYPE_CHECKING:
+    from airflow_mlpipe.pipeline.production import Product, Production
+    from airflow_mlpipe.pipeline.step_run import StepRun
+    from airflow_mlpipe.reuse.decision import Decision, Policy
+    from airflow_mlpipe.store.lease import Lease, LeaseRecord
+    from airflow_mlpipe.store.manifest import Manifest
 
 
 class StepOperator(OutputReuseSensor):
@@ -31,6 +30,10 @@ class StepOperator(OutputReuseSensor):
 
     def poke(self, context: Any) -> PokeReturnValue:
         """Reuse, or run, or wait for somebody who runs the same."""
+        # Imported here and below, each where it is first needed: every DAG file imports this module, and a
+        # step that is reused needs nothing of what runs one.
+        from airflow_mlpipe.pipeline.step_run import StepRun
+
         step = StepRun.of(self, context)
         policy = self._policy(step)
         sensing = step.sense(policy)
@@ -60,6 +63,9 @@ class StepOperator(OutputReuseSensor):
         super().on_kill()
 
     def _policy(self, step: StepRun) -> Policy:
+        from airflow_mlpipe.pipeline.switch import reuse_mode
+        from airflow_mlpipe.reuse.decision import Policy
+
         conf = step.context["dag_run"].conf
         mode = reuse_mode(conf)
         origin = "the run's configuration"
@@ -75,6 +81,8 @@ class StepOperator(OutputReuseSensor):
 
     def _lease_of(self, step: StepRun, policy: Policy) -> str:
         """What the lease is on: the fingerprint, or something of this task's own when nobody may share."""
+        from airflow_mlpipe.reuse.canonical import digest
+
         fingerprint = step.preparation.fingerprint
         shared = policy.mode in ("normal", "refresh") and policy.why_not_allowed is None
         if shared and not step.preparation.undetermined:
@@ -83,6 +91,8 @@ class StepOperator(OutputReuseSensor):
 
     def _take_lease(self, step: StepRun) -> tuple[Lease, str] | None:
         """The lease and the attempt of its last holder ("" for none); None while somebody holds it."""
+        from airflow_mlpipe.store.lease import Leases
+
         leases = Leases(step.datastore, duration=step.settings.lease_seconds)
         owner, attempt = step.identity.owner, step.identity.attempt
         while True:
@@ -104,6 +114,8 @@ class StepOperator(OutputReuseSensor):
     def _run(
         self, step: StepRun, policy: Policy, decision: Decision, previous_attempt: str
     ) -> PokeReturnValue:
+        from airflow_mlpipe.store.sealing import seal
+
         self._production = step.production()
         try:
             product = self._production.run(previous_attempt)

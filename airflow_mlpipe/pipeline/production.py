@@ -115,6 +115,9 @@ class Production:
             if state == "finished" and directory.read_result().status == "succeeded":
                 log.info("Attempt %s of the same step has finished: taking over its outputs", attempt)
                 return places
+            if state == "lost":
+                # Its supervisor is gone; what it started may not be.
+                self._driver.terminate(directory)
         except DocumentError as error:
             log.info("Attempt %s left nothing to go on with: %s", attempt, error)
         return None

@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_mlpipe.pipeline import bundle
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.lookup import Sensing, sense
 from airflow_mlpipe.pipeline.preparation import Preparation, StepDefinition, prepare
-from airflow_mlpipe.pipeline.production import Production
 from airflow_mlpipe.pipeline.publication import DECISION_KEY, decision_document, export, handed_on
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.reuse.decision import Decision, Policy
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.journal import Journal
 from airflow_mlpipe.store.manifest import Manifest
+
+if TYPE_CHECKING:
+    from airflow_mlpipe.pipeline.production import Production
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +72,8 @@ class StepRun:
 
     def production(self) -> Production:
         """What makes the outputs."""
+        from airflow_mlpipe.pipeline.production import Production  # a step that is reused does without
+
         return Production(self.preparation, self.identity, self.experiment, self.settings, self.datastore)
 
     def publish(self, decision: Decision, manifest: Manifest, *, sealed: bool) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.bases.sensor import PokeReturnValue
@@ -28,11 +28,12 @@ from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.mapping import PartialStep
 from airflow_mlpipe.pipeline.parameters import bind_parameters
 from airflow_mlpipe.pipeline.settings import Settings
-from airflow_mlpipe.pipeline.step_run import StepRun
 from airflow_mlpipe.pipeline.xcom import allow_references
-from airflow_mlpipe.reuse.decision import Decision, Policy
-from airflow_mlpipe.store.manifest import Manifest
-from airflow_mlpipe.triggers.outputs import OutputsTrigger
+
+if TYPE_CHECKING:
+    from airflow_mlpipe.pipeline.step_run import StepRun
+    from airflow_mlpipe.reuse.decision import Decision
+    from airflow_mlpipe.store.manifest import Manifest
 
 # Airflow fails a task that it reschedules before the executor has told it of the last look's end.
 SHORTEST_RESCHEDULE_SECONDS = 5
@@ -107,10 +108,7 @@ class OutputReuseSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         self.target = _local(catalog.compute_target(compute_target), task_id)
-        for name in ("pool", "pool_slots", "queue"):
-            if (value := getattr(self.target, name)) is not None:
-                kwargs.setdefault(name, value)
-        kwargs.setdefault("multiple_outputs", True)
+        kwargs = {"multiple_outputs": True, **_placement(self.target), **kwargs}
         super().__init__(task_id=task_id, mode=mode, poke_interval=poke_interval, **kwargs)
         self.entry = entry
         self.arguments = arguments if not isinstance(arguments, tuple) else list(arguments)
@@ -151,10 +149,7 @@ class OutputReuseSensor(BaseSensorOperator):
         target = _local(
             catalog.compute_target(kwargs.get("compute_target")), kwargs.get("task_id", cls.__name__)
         )
-        for name in ("pool", "pool_slots", "queue"):
-            if (value := getattr(target, name)) is not None:
-                kwargs.setdefault(name, value)
-        return PartialStep.of(super().partial(**kwargs))
+        return PartialStep.of(super().partial(**{**_placement(target), **kwargs}))
 
     def run_after(self, *steps: Any) -> None:
         """Run after *steps* although no data says so (SDK v1's ``run_after``)."""
@@ -229,6 +224,10 @@ class OutputReuseSensor(BaseSensorOperator):
 
     def poke(self, context: Any) -> PokeReturnValue:
         """Whether verified outputs exist, and if so what they are."""
+        # What only a running task needs is imported when it runs: every DAG file imports this module.
+        from airflow_mlpipe.pipeline.step_run import StepRun
+        from airflow_mlpipe.reuse.decision import Policy
+
         step = StepRun.of(self, context)
         sensing = step.sense(Policy(max_age=step.max_age))
         self._waits_for = step.preparation.fingerprint
@@ -248,6 +247,8 @@ class OutputReuseSensor(BaseSensorOperator):
         return PokeReturnValue(True, step.return_value(manifest, sealed=sealed))
 
     def _defer(self) -> Any:
+        from airflow_mlpipe.triggers.outputs import OutputsTrigger
+
         self.defer(
             trigger=OutputsTrigger(
                 datastore=Settings.read().datastore,
@@ -264,6 +265,12 @@ def _local(target: ComputeTarget, task_id: str) -> LocalTarget:
     if isinstance(target, LocalTarget):
         return target
     raise DefinitionError(f"step {task_id!r}: compute target {target.name!r} is of a kind that is not known")
+
+
+def _placement(target: ComputeTarget) -> dict[str, Any]:
+    """Where Airflow's scheduler is to put a task of *target*, as far as the target says."""
+    chosen = {"pool": target.pool, "pool_slots": target.pool_slots, "queue": target.queue}
+    return {name: value for name, value in chosen.items() if value is not None}
 
 
 def _items(value: Any) -> Sequence[Any]:
