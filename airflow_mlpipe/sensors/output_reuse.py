@@ -175,7 +175,7 @@ class OutputReuseSensor(BaseSensorOperator):
     def _check(self) -> None:
         if self.reschedule and not self.deferrable and self.poke_interval < SHORTEST_RESCHEDULE_SECONDS:
             raise DefinitionError(
-                f"{self.who}: poke_interval is {self.poke_interval:g} s, too short for mode='reschedule'; use "
+                f"{self.who}: poke_interval={self.poke_interval:g} is too short for mode='reschedule'; use "
                 f"{SHORTEST_RESCHEDULE_SECONDS} s or more, or mode='poke', or deferrable=True"
             )
         check_arguments(self.arguments, self.who)
