@@ -21,9 +21,9 @@ FOLDER = Path(".demo") / "run"
 AIRFLOW = "airflow"  # the instance's home in that folder
 MARKER = ".made-by-the-demo"
 DAG_ID = "retrain_digits"
-EDITED_STEP = "evaluate"
-EDITED_SCRIPT = "evaluate.py"
-EDIT = 'print("This line was added by the demo.")\n'
+EDITED_STEP = "train_network"
+EDITED_SCRIPT = "train_network.py"
+BEFORE, AFTER = "hidden_layer_sizes=(32,)", "hidden_layer_sizes=(24,)"
 RUN_SECONDS = 600.0
 
 EXAMPLES = """\
@@ -124,7 +124,7 @@ def _run_demo(folder: Path, dags: Path) -> None:
         second = _run(airflow, "second", "nothing has changed")
         check_all(second, "reused", "second")
         script = _edit(copies)
-        third = _run(airflow, "third", f"{script.name} has a new last line: {EDIT.strip()}")
+        third = _run(airflow, "third", f"in {script.name}, {BEFORE} has become {AFTER}")
         check_edit(second, third, EDITED_STEP, _downstream(airflow, EDITED_STEP))
     say(f"Everything of this demo is in {folder}; the steps' outputs are in {folder / 'airflow' / 'mlpipe'}.")
 
@@ -195,12 +195,14 @@ def _failures(airflow: AirflowInstance, run_id: str) -> str:
 
 
 def _edit(dags: Path) -> Path:
-    """Add a statement to the edited step's script, in the demo's copy; returns the script."""
+    """Change the edited step's script, in the demo's copy; returns the script."""
     scripts = sorted(dags.rglob(EDITED_SCRIPT))
     if len(scripts) != 1:
         raise BrokenClaimError(f"{dags} should hold one {EDITED_SCRIPT}, but holds {len(scripts)}")
-    with scripts[0].open("a") as script:
-        script.write(f"\n{EDIT}")
+    text = scripts[0].read_text("utf8")
+    if text.count(BEFORE) != 1:
+        raise BrokenClaimError(f"{scripts[0]} should say {BEFORE} once, but says it {text.count(BEFORE)} times")
+    scripts[0].write_text(text.replace(BEFORE, AFTER), "utf8")
     return scripts[0]
 
 

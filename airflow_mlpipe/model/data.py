@@ -90,6 +90,10 @@ class PipelineData(StepOutput):
     outputs are not kept for reuse.
     """
 
+    # Type checkers make up an __init__ of keywords for a model that has none of its own.
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+
     def as_mount(self, path_on_compute: str | None = None) -> DataInput:
         """This output as an input that the script reads in place."""
         return self.as_input().as_mount(path_on_compute)

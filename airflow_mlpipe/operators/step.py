@@ -39,9 +39,7 @@ class StepOperator(OutputReuseSensor):
         sensing = step.sense(policy)
         if sensing.manifest is not None:
             return self._reuse(step, sensing.decision, sensing.manifest)
-        self._waits_for = step.preparation.fingerprint
-        self._lease = self._lease_of(step, policy)
-        held = self._take_lease(step)
+        held = self._take_lease(step, self._lease_of(step, policy))
         if held is None:
             return PokeReturnValue(False)
         lease, previous_attempt = held
@@ -89,22 +87,26 @@ class StepOperator(OutputReuseSensor):
             return fingerprint
         return digest(["private", fingerprint, step.identity.owner])
 
-    def _take_lease(self, step: StepRun) -> tuple[Lease, str] | None:
+    def _take_lease(self, step: StepRun, on: str) -> tuple[Lease, str] | None:
         """The lease and the attempt of its last holder ("" for none); None while somebody holds it."""
         from airflow_mlpipe.store.lease import Leases
+        from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
         leases = Leases(step.datastore, duration=step.settings.lease_seconds)
         owner, attempt = step.identity.owner, step.identity.attempt
         while True:
-            if (lease := leases.acquire(self._lease, owner, attempt)) is not None:
+            if (lease := leases.acquire(on, owner, attempt)) is not None:
                 return lease, ""
-            current = leases.current(self._lease)
+            current = leases.current(on)
             if current is None:
                 continue
             if not self._may_take(current, owner):
+                from airflow_mlpipe.triggers.outputs import OutputsTrigger
+
                 self.log.info("%s: waiting for %s, which runs the same step", self.who, current.owner)
+                self._trigger = OutputsTrigger.for_lease(step.datastore, on, self.poke_interval)
                 return None
-            if (lease := leases.take_over(self._lease, current, owner, attempt)) is not None:
+            if (lease := leases.take_over(on, current, owner, attempt)) is not None:
                 return lease, current.attempt
 
     def _may_take(self, current: LeaseRecord, owner: str) -> bool:

@@ -8,6 +8,8 @@ from typing import Any
 
 from airflow_mlpipe.errors import DefinitionError
 
+_ATTRIBUTE = "_mlpipe_source_directories"
+
 
 def dag_folder(dag: Any) -> Path:
     """The folder of the DAG file, from which relative paths start."""
@@ -38,6 +40,21 @@ def source_directory(dag: Any, given: str, who: str) -> Path:
     Raises DefinitionError otherwise: what lies outside is neither versioned with the bundle nor there
     on every worker.
     """
+    known = _known_directories(dag)
+    if given not in known:
+        known[given] = _checked_directory(dag, given, who)
+    return known[given]
+
+
+def _known_directories(dag: Any) -> dict[str, Path]:
+    """What was found for this DAG: 200 steps with the same folder resolve its links once."""
+    if not hasattr(dag, _ATTRIBUTE):
+        setattr(dag, _ATTRIBUTE, {})
+    known: dict[str, Path] = getattr(dag, _ATTRIBUTE)
+    return known
+
+
+def _checked_directory(dag: Any, given: str, who: str) -> Path:
     root = bundle_root(dag)
     path = (dag_folder(dag) / given).resolve()
     if path != root and root not in path.parents:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.model.compute import ComputeTarget, LocalTarget, parse_targets
 from airflow_mlpipe.model.environment import Environment, parse_environments
-from airflow_mlpipe.pipeline.settings import Settings
+from airflow_mlpipe.pipeline.settings import path_option
 
 NamedT = TypeVar("NamedT")
 
@@ -22,12 +22,9 @@ def compute_target(given: ComputeTarget | str | None) -> ComputeTarget:
     if isinstance(given, ComputeTarget):
         return given
     if given is None or given == "local":
-        known: Mapping[str, ComputeTarget] = {"local": LocalTarget()}
-        path = Settings.read().compute_targets
-        return (_read(path, "compute_targets", parse_targets) if path else known)["local"]
-    return _by_name(
-        given, Settings.read().compute_targets, "compute_targets", "compute target", parse_targets
-    )
+        path = path_option("compute_targets")
+        return _read(path, "compute_targets", parse_targets)["local"] if path else LocalTarget()
+    return _by_name(given, "compute_targets", "compute target", parse_targets)
 
 
 def environment(given: Environment | str | None) -> Environment:
@@ -36,14 +33,15 @@ def environment(given: Environment | str | None) -> Environment:
         return given
     if given is None:
         return Environment()
-    return _by_name(given, Settings.read().environments, "environments", "environment", parse_environments)
+    return _by_name(given, "environments", "environment", parse_environments)
 
 
 def _by_name(
-    name: object, path: Path | None, option: str, noun: str, parse: Callable[[str, str], Mapping[str, NamedT]]
+    name: object, option: str, noun: str, parse: Callable[[str, str], Mapping[str, NamedT]]
 ) -> NamedT:
     if not isinstance(name, str):
         raise DefinitionError(f"a {noun} is an object of this package or a name, not {name!r}")
+    path = path_option(option)
     if path is None:
         raise DefinitionError(
             f"{noun} {name!r} is not known: [mlpipe] {option} names no file; set it to a YAML file "

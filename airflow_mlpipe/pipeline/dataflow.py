@@ -29,6 +29,7 @@ class Dataflow:
     readers: dict[StepOutput, list[str]] = field(default_factory=dict)
     read: dict[str, list[StepOutput]] = field(default_factory=dict)
     edges: dict[tuple[str, str], set[StepOutput]] = field(default_factory=dict)
+    postponed: dict[tuple[str, StepOutput], str] = field(default_factory=dict)
 
     @staticmethod
     def of(dag: Any) -> Dataflow:
@@ -71,9 +72,12 @@ class Dataflow:
         return self.made.get(task_id, [])
 
     def check(self, task_id: str) -> None:
-        """Raise DefinitionError when a task reads an output that no step makes."""
+        """Raise DefinitionError when a task reads an output that no step makes, or that closes a cycle."""
         for output in self.read.get(task_id, []):
-            if output not in self.makers:
+            maker = self.makers.get(output)
+            if maker is not None and self.postponed.get((task_id, output)) == maker:
+                raise _cycle(maker, task_id, output)
+            if maker is None:
                 raise DefinitionError(
                     f"step {task_id!r} reads {output.name!r}, which no step of the DAG produces; list it "
                     "in the outputs, or put it into the arguments, of the step that writes it"
@@ -116,10 +120,11 @@ class Dataflow:
         upstream, downstream = dag.get_task(maker), dag.get_task(reader)
         if reader not in upstream.downstream_task_ids:
             if _reaches(dag, reader, maker):
-                raise DefinitionError(
-                    f"step {reader!r} reads {output.name!r} of step {maker!r}, which itself comes after "
-                    f"{reader!r}: the pipeline has a cycle; remove one of the two dependencies"
-                )
+                if output in self.listed:
+                    raise _cycle(maker, reader, output)
+                # A step further down the file may still turn out to be the maker.
+                self.postponed[reader, output] = maker
+                return
             upstream.set_downstream(downstream)
             self.edges[maker, reader] = {output}
         elif (maker, reader) in self.edges:
@@ -139,6 +144,13 @@ class Dataflow:
             raise DefinitionError(
                 f"step {task_id!r} has two outputs of the name {min(twice)!r}; each needs a name of its own"
             )
+
+
+def _cycle(maker: str, reader: str, output: StepOutput) -> DefinitionError:
+    return DefinitionError(
+        f"step {reader!r} reads {output.name!r} of step {maker!r}, which itself comes after "
+        f"{reader!r}: the pipeline has a cycle; remove one of the two dependencies"
+    )
 
 
 def _reaches(dag: Any, start: str, goal: str) -> bool:

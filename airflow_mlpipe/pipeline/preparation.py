@@ -84,7 +84,7 @@ def prepare(
         environments = local_environments(definition.target, settings, datastore, cache, log.info)
         program = definition.entry.argv[0] if isinstance(definition.entry, Command) else None
         environment = environments.plan(definition.environment, code, program)
-    _refuse_secrets(binding.arguments, definition.who)
+    _refuse_secrets(definition, binding.arguments)
     recipe = _recipe(definition, task, binding, code, environment)
     undetermined = (*binding.undetermined, *environment.undetermined)
     return Preparation(definition, binding, code, environment, recipe, recipe.fingerprint(), undetermined)
@@ -164,10 +164,12 @@ def _argument(token: Token) -> Any:
     return token
 
 
-def _refuse_secrets(arguments: list[Token], who: str) -> None:
-    for position, token in enumerate(arguments, start=1):
-        if isinstance(token, str) and holds_secret(token):
-            raise UserError(
-                f"{who}: argument {position} holds a value that Airflow keeps secret; everybody on the "
-                "machine can read a process's arguments, so pass it in environment_variables"
-            )
+def _refuse_secrets(definition: StepDefinition, arguments: list[Token]) -> None:
+    command = definition.entry.argv if isinstance(definition.entry, Command) else ()
+    for keyword, items in (("command", command), ("arguments", arguments)):
+        for position, item in enumerate(items, start=1):
+            if isinstance(item, str) and holds_secret(item):
+                raise UserError(
+                    f"{definition.who}: item {position} of {keyword} holds a value that Airflow masks; "
+                    "everybody on the machine can read it there, so use environment_variables"
+                )

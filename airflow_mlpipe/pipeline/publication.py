@@ -1,23 +1,20 @@
-"""What a step hands on: references and results by XCom, and a copy at a destination if one was asked for."""
+"""What a step hands on by XCom: references, results, and the decision."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from airflow_mlpipe.errors import StoreError
-from airflow_mlpipe.model.data import OutputFileDatasetConfig, StepOutput
+from airflow_mlpipe.model.data import StepOutput
 from airflow_mlpipe.model.reference import PipelineDataReference
-from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.lookup import producer_of
 from airflow_mlpipe.reuse.decision import Decision
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.digest import MISSING_DIGEST
 from airflow_mlpipe.store.layout import output_key
 from airflow_mlpipe.store.manifest import Manifest
-from airflow_mlpipe.store.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +42,7 @@ def decision_document(
     return {
         "schema_version": 1,
         "action": "reused" if decision.action == "reuse" else "ran",
-        "reason": "; ".join(reason.text for reason in decision.reasons),
+        "reason": decision.why,
         "kinds": [reason.kind for reason in decision.reasons],
         "fingerprint": manifest.fingerprint,
         "sealed": sealed,
@@ -54,41 +51,6 @@ def decision_document(
         "producer": producer_of(manifest).model_dump(mode="json"),
         "attempt": manifest.producer.attempt,
     }
-
-
-def export(
-    manifest: Manifest, outputs: Iterable[StepOutput], identity: TaskIdentity, datastore: Datastore
-) -> None:
-    """Copy outputs that have a destination there, replacing what is there. Raises StoreError."""
-    for output in outputs:
-        if isinstance(output, OutputFileDatasetConfig) and output.destination is not None:
-            place = output.destination.replace("{run-id}", identity.run_id).replace(
-                "{output-name}", output.name
-            )
-            progress = Progress(f"copying output {output.name}", log.info)
-            _copy(datastore, manifest.outputs[output.name].key, place, progress)
-            log.info("Copied output %s to %s", output.name, place)
-
-
-def _copy(datastore: Datastore, key: str, place: str, progress: Progress) -> None:
-    target_store, target_key = (
-        (Datastore.open(place.rpartition("/")[0]), place.rpartition("/")[2])
-        if "://" in place or place.startswith("/")
-        else (datastore, place.strip("/"))
-    )
-    if target_key.startswith("mlpipe/"):
-        raise StoreError(f"the destination {place!r} lies among the datastore's own files; choose another")
-    import tempfile
-    from pathlib import Path
-
-    local = datastore.local_path(key)
-    if local is not None:
-        target_store.upload(local, target_key, progress)
-        return
-    with tempfile.TemporaryDirectory(prefix="mlpipe-") as folder:
-        copy = Path(folder) / "output"
-        datastore.download(key, copy, progress)
-        target_store.upload(copy, target_key, progress)
 
 
 def _reference(name: str, manifest: Manifest, datastore: Datastore, *, sealed: bool) -> PipelineDataReference:

@@ -34,10 +34,10 @@ class Settings:
             raise DefinitionError(f"[mlpipe] verify is {verify!r}; it must be size, digest or none")
         return cls(
             datastore=_text("datastore"),
-            compute_targets=_path("compute_targets"),
-            environments=_path("environments"),
-            work_directory=cast("Path", _path("work_directory")),
-            cache_directory=cast("Path", _path("cache_directory")),
+            compute_targets=path_option("compute_targets"),
+            environments=path_option("environments"),
+            work_directory=cast("Path", path_option("work_directory")),
+            cache_directory=cast("Path", path_option("cache_directory")),
             keep_work_directories=_boolean("keep_work_directories"),
             verify=cast("VerifyLevel", verify),
             lease_seconds=_positive("lease_seconds"),
@@ -49,17 +49,18 @@ def airflow_home() -> Path:
     return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
 
 
+def path_option(option: str) -> Path | None:
+    """One option that is a path, None when it is empty; relative ones start at Airflow's home."""
+    text = _text(option)
+    return airflow_home() / Path(text).expanduser() if text else None
+
+
 def _text(option: str) -> str:
     from airflow.sdk.configuration import conf
 
     default = cast("str", OPTIONS[option]["default"])
     value: Any = conf.get("mlpipe", option, fallback=default)
     return str(value).replace("{AIRFLOW_HOME}", str(airflow_home())).strip()
-
-
-def _path(option: str) -> Path | None:
-    text = _text(option)
-    return airflow_home() / Path(text).expanduser() if text else None
 
 
 def _boolean(option: str) -> bool:
@@ -77,6 +78,6 @@ def _positive(option: str) -> float:
         number = float(text)
     except ValueError:
         number = 0.0
-    if number <= 0:
+    if not 0 < number < float("inf"):
         raise DefinitionError(f"[mlpipe] {option} is {text!r}; it must be a number above 0")
     return number

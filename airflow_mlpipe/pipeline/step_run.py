@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlpipe.pipeline import bundle
+from airflow_mlpipe.pipeline.export import export
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.lookup import Sensing, sense
 from airflow_mlpipe.pipeline.preparation import Preparation, StepDefinition, prepare
-from airflow_mlpipe.pipeline.publication import DECISION_KEY, decision_document, export, handed_on
+from airflow_mlpipe.pipeline.publication import DECISION_KEY, decision_document, handed_on
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.reuse.decision import Decision, Policy
 from airflow_mlpipe.store.datastore import Datastore

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
+
+
+_NEEDED_BY_EVERY_STEP = ("airflow_mlpipe.operators.python_script", "airflow_mlpipe.pipeline.step_run")
 
 
 class MLPipePlugin(AirflowPlugin):
@@ -14,10 +18,16 @@ class MLPipePlugin(AirflowPlugin):
 
     @classmethod
     def on_load(cls, *args: Any, **kwargs: Any) -> None:
-        """Let DAGs that only pull our references read them."""
+        """Let DAGs that only pull our references read them, and have ready what every step imports.
+
+        Airflow loads plugins in the processes from which it forks those that parse a DAG file or run a task.
+        What is imported here, they need not import each for itself.
+        """
         from airflow_mlpipe.pipeline.xcom import allow_references
 
         allow_references()
+        for module in _NEEDED_BY_EVERY_STEP:
+            import_module(module)
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]

@@ -80,10 +80,14 @@ class Decision:
     reasons: tuple[Reason, ...]
     saved_seconds: float | None = None
 
+    @property
+    def why(self) -> str:
+        """All reasons in a few words."""
+        return "; ".join(reason.text for reason in self.reasons)
+
     def sentence(self) -> str:
         """The one line for the log."""
-        said = "; ".join(reason.text for reason in self.reasons)
-        return f"reused {said}" if self.action == "reuse" else f"running: {said}"
+        return f"reused {self.why}" if self.action == "reuse" else f"running: {self.why}"
 
 
 def decide(policy: Policy, evidence: Evidence, now: float) -> Decision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.sdk import BaseSensorOperator
 from airflow.sdk.bases.sensor import PokeReturnValue
 from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 
 from airflow_mlpipe.errors import DefinitionError, MLPipeError
 from airflow_mlpipe.links.manifest import ManifestLink
@@ -27,13 +28,13 @@ from airflow_mlpipe.pipeline.arguments import check_arguments, check_items
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.mapping import PartialStep
 from airflow_mlpipe.pipeline.parameters import bind_parameters
-from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.xcom import allow_references
 
 if TYPE_CHECKING:
     from airflow_mlpipe.pipeline.step_run import StepRun
     from airflow_mlpipe.reuse.decision import Decision
     from airflow_mlpipe.store.manifest import Manifest
+    from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
 # Airflow fails a task that it reschedules before the executor has told it of the last look's end.
 SHORTEST_RESCHEDULE_SECONDS = 5
@@ -134,8 +135,7 @@ class OutputReuseSensor(BaseSensorOperator):
             else deferrable
         )
         self.decided: dict[str, Any] | None = None
-        self._waits_for = ""
-        self._lease = ""
+        self._trigger: OutputsTrigger | None = None
         self._check()
         self._joined = self._is_unmapped
         if self.has_dag():
@@ -198,7 +198,7 @@ class OutputReuseSensor(BaseSensorOperator):
         Dataflow.of(self.dag).join(
             self.dag, self.task_id, arguments=self.arguments, inputs=self.inputs, outputs=self.outputs
         )
-        bind_parameters(self.dag, self, [*_items(self.arguments), *_items(self.inputs)])
+        bind_parameters(self.dag, self, self.arguments if isinstance(self.arguments, list) else ())
         directory = bundle.source_directory(self.dag, self.source_directory, self.who)
         if isinstance(self.entry, Script):
             bundle.script(directory, self.entry.script_name, self.who)
@@ -210,29 +210,31 @@ class OutputReuseSensor(BaseSensorOperator):
         try:
             if not self.deferrable:
                 return super().execute(context)
-            outcome = self.poke(context)
+            return self._sense_or_defer(context, time.time() + self.timeout)
         except DefinitionError as error:
             # Another try would read the same mistake.
             raise AirflowFailException(str(error)) from error
-        return outcome.xcom_value if outcome.is_done else self._defer()
 
-    def resume(self, context: Any, event: Mapping[str, Any]) -> Any:
-        """Go on after the triggerer has seen something."""
+    def resume(self, context: Any, event: Mapping[str, Any], deadline: float) -> Any:
+        """Go on after the triggerer has seen something; *deadline* is in seconds since the epoch."""
         if event.get("status") == "error":
             raise MLPipeError(str(event.get("message", "the triggerer could not watch the datastore")))
-        return self.execute(context)
+        return self._sense_or_defer(context, deadline)
 
     def poke(self, context: Any) -> PokeReturnValue:
         """Whether verified outputs exist, and if so what they are."""
         # What only a running task needs is imported when it runs: every DAG file imports this module.
         from airflow_mlpipe.pipeline.step_run import StepRun
         from airflow_mlpipe.reuse.decision import Policy
+        from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
         step = StepRun.of(self, context)
         sensing = step.sense(Policy(max_age=step.max_age))
-        self._waits_for = step.preparation.fingerprint
         if sensing.manifest is None:
-            self.log.info("%s: waiting for its outputs; %s", self.who, sensing.decision.sentence())
+            self._trigger = OutputsTrigger.for_manifest(
+                step.datastore, step.preparation.fingerprint, self.poke_interval
+            )
+            self.log.info("%s: waiting for its outputs: %s", self.who, sensing.decision.why)
             return PokeReturnValue(False)
         return self._hand_on(step, sensing.decision, sensing.manifest, sealed=True)
 
@@ -246,18 +248,19 @@ class OutputReuseSensor(BaseSensorOperator):
             self.outlets = []
         return PokeReturnValue(True, step.return_value(manifest, sealed=sealed))
 
-    def _defer(self) -> Any:
-        from airflow_mlpipe.triggers.outputs import OutputsTrigger
-
-        self.defer(
-            trigger=OutputsTrigger(
-                datastore=Settings.read().datastore,
-                fingerprint=self._waits_for,
-                lease=self._lease,
-                poll_interval=self.poke_interval,
-            ),
+    def _sense_or_defer(self, context: Any, deadline: float) -> Any:
+        outcome = self.poke(context)
+        if outcome.is_done:
+            return outcome.xcom_value
+        remaining = deadline - time.time()
+        if remaining <= 0:
+            raise AirflowSensorTimeout(f"{self.who}: waited for {self.timeout:g} s in vain")
+        assert self._trigger is not None  # whoever finds nothing says what to wait for
+        return self.defer(
+            trigger=self._trigger,
             method_name="resume",
-            timeout=timedelta(seconds=self.timeout),
+            kwargs={"deadline": deadline},
+            timeout=timedelta(seconds=remaining),
         )
 
 
@@ -271,7 +274,3 @@ def _placement(target: ComputeTarget) -> dict[str, Any]:
     """Where Airflow's scheduler is to put a task of *target*, as far as the target says."""
     chosen = {"pool": target.pool, "pool_slots": target.pool_slots, "queue": target.queue}
     return {name: value for name, value in chosen.items() if value is not None}
-
-
-def _items(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, (list, tuple)) else ()

@@ -37,7 +37,7 @@ INDEX_VERSION = 1
 """Goes up whenever the remembered documents change their meaning."""
 
 # Offered to every step by the runtime, whose contract has its own version in the recipe.
-_OWN_MODULES = frozenset({"airflow_mlpipe", "azureml"})
+_OWN_MODULES = frozenset({"airflow_mlpipe"})
 _OWN_DISTRIBUTION = "airflow-mlpipe"
 _RACY_NS = 2_000_000_000  # a folder changed this recently may change again within its timestamp's grain
 _MOST_FILES = 2_000

@@ -41,6 +41,8 @@ def test_an_empty_file_names_nothing(text: str) -> None:
         ("1: {type: local}", "targets.yaml: compute target 1 must be a name with fields"),
         ("a: local", "targets.yaml: compute target 'a' must be a name with fields; it is 'local'"),
         ("a: {name: b, type: local}", "compute target 'a' repeats its name as a field"),
+        ("a: {type: local, 1: x}", "compute target 'a' has the field 1; a field is a text"),
+        ("a: {type: [local]}", r"compute target 'a' has type \['local'\]; known types: local"),
         ("a: {type: slurm}", "compute target 'a' has type 'slurm'; known types: local"),
         ("a:", "compute target 'a' has type None; known types: local"),
         ("a: {type: local, gpus: 1}", "targets.yaml: compute target 'a': LocalTarget.gpus: Extra inputs"),

@@ -38,7 +38,7 @@ def test_local_data_is_read_where_it_lies(tmp_path: Path) -> None:
 
 
 def test_data_that_is_gone_is_an_error_that_names_its_producer(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="model of retrain/run-3/train is not at file://.*/gone any more"):
+    with pytest.raises(StoreError, match=r"model of retrain/run-3/train is not at file://.*/gone any more"):
         reference(tmp_path / "gone").path()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +85,7 @@ def _control(watch: Watch, folder: Path) -> dict[str, list[str]]:
     """What the watch notes of a worker's work on the same files: it is able to notice."""
     from airflow_mlpipe.store.hash_cache import HashCache
 
-    with HashCache(folder.parent / "digests.sqlite", say=lambda text: None) as cache:
+    with HashCache(Path(os.environ["AIRFLOW_HOME"]) / "digests.sqlite", say=lambda text: None) as cache:
         cache.file_digest(folder / "code" / "train.py")
     return {name: sorted(getattr(watch, name)) for name in ("opened", "databases", "hashers")}
 

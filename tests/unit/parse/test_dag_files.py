@@ -383,6 +383,10 @@ def test_a_target_by_name_brings_its_pool(parsed: Parsed) -> None:
     assert '"pool": "gpus"' in parsed.found["target_by_name"]["text"]
 
 
+def test_a_step_takes_a_trigger_rule_like_any_task(parsed: Parsed) -> None:
+    assert '"trigger_rule": "all_done"' in parsed.found["mixed"]["text"]
+
+
 def test_a_dag_serialises_to_the_same_in_every_process(both: tuple[Parsed, Parsed]) -> None:
     first, second = both
     assert {name: dag["hash"] for name, dag in first.found.items()} == {

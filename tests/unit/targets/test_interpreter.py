@@ -87,7 +87,7 @@ def test_a_module_stands_for_the_distribution_that_provides_it(site: Path) -> No
 
 
 def test_the_standard_library_and_this_package_count_for_nothing(site: Path) -> None:
-    assert versions(site, "os", "sys", "json", "__future__", "airflow_mlpipe", "azureml") == {}
+    assert versions(site, "os", "sys", "json", "__future__", "airflow_mlpipe") == {}
 
 
 def test_an_upgrade_in_place_is_seen_by_a_warm_memory(site: Path) -> None:

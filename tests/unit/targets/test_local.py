@@ -227,6 +227,7 @@ def test_airflows_settings_stay_with_the_worker(
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", "postgres://user:secret@host")
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "client")
     monkeypatch.setenv("__AIRFLOW_SUPERVISOR_FD", "7")
+    monkeypatch.delenv("AIRFLOW_HOME", raising=False)
     monkeypatch.setenv("ORDINARY", "kept")
     code = "import os; print(sorted(name for name in os.environ if 'AIRFLOW_' in name or name == 'ORDINARY'))"
     driver.launch(step(sys.executable, "-c", code), {})
