@@ -116,6 +116,7 @@ class StepOperator(OutputReuseSensor):
     def _run(
         self, step: StepRun, policy: Policy, decision: Decision, previous_attempt: str
     ) -> PokeReturnValue:
+        from airflow_mlpipe.reuse.phrases import span
         from airflow_mlpipe.store.sealing import seal
 
         self._production = step.production()
@@ -129,7 +130,12 @@ class StepOperator(OutputReuseSensor):
             return self._hand_on(step, decision, product.manifest, sealed=False)
         replace = policy.mode == "refresh" or policy.why_not_allowed is not None or self._is_repair(decision)
         sealed = seal(step.datastore, product.manifest, replace=replace)
-        if sealed.producer.attempt != product.manifest.producer.attempt:
+        if sealed.producer.attempt == product.manifest.producer.attempt:
+            self.log.info("%s: ran for %s, outputs sealed", self.who, span(sealed.seconds))
+        elif policy.why_not_allowed is not None:
+            # Another run's outputs are equally good, but this step is to hand on its own.
+            return self._hand_on(step, decision, product.manifest, sealed=False)
+        else:
             self.log.info("%s: %s was first to make the same outputs; those count", self.who, sealed.producer)
         return self._hand_on(step, decision, sealed, sealed=True)
 

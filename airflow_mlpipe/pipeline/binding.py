@@ -98,7 +98,7 @@ class Binder:
         if isinstance(item, StepOutput) and self._flow.maker(item) == self._task.task_id:
             return OutputToken(item.name)
         if isinstance(item, PipelineParameter):
-            return str(parameter_value(item, self._context))
+            return str(parameter_value(item, self._context, self._task.dag))
         if isinstance(item, (str, int, float, bool)):
             return str(item)
         if isinstance(item, (StepOutput, DataInput, SourceDataset, PipelineDataReference)) or _references(
@@ -170,11 +170,17 @@ class MaterialReferences(tuple[PipelineDataReference, ...]):
     default_input_name = None
 
 
-def parameter_value(parameter: PipelineParameter, context: Any) -> Any:
-    """The run's value of *parameter*; DefinitionError when the DAG has no such param."""
+def parameter_value(parameter: PipelineParameter, context: Any, dag: Any) -> Any:
+    """The run's value of *parameter*; DefinitionError when the DAG has no such param.
+
+    A whole number is a float where the DAG's own value is one: the Trigger form sends ``1`` for ``1.0``,
+    and that must not count as a change.
+    """
     params = context["params"]
     if parameter.name in params:
-        return params[parameter.name]
+        value = params[parameter.name]
+        declared = dag.params.get(parameter.name)
+        return float(value) if type(value) is int and isinstance(declared, float) else value
     if parameter.has_default:
         return parameter.default_value
     known = ", ".join(sorted(params)) or "none"

@@ -22,8 +22,7 @@ digits = np.load(arguments.data / "train_digits.npy")
 model = MLPClassifier(
     hidden_layer_sizes=(32,),
     learning_rate_init=arguments.lr,
-    max_iter=60,
-    n_iter_no_change=60,
+    max_iter=400,
     random_state=7,
 ).fit(images, digits)
 layers.save(list(zip(model.coefs_, model.intercepts_, strict=True)), arguments.model)

@@ -84,6 +84,16 @@ def test_an_argument_is_one_item_whatever_its_kind(task: Any, folder: Path, item
     assert bind(task, folder, ["--flag", item], lr=0.2).arguments == ["--flag", token]
 
 
+@pytest.mark.parametrize(
+    ("declared", "sent", "argument"), [(1.0, 1, "1.0"), (1, 1, "1"), (1.0, True, "True"), ("1", 1, "1")]
+)
+def test_a_whole_number_from_the_trigger_form_is_a_float_where_the_dag_has_one(
+    task: Any, folder: Path, declared: Any, sent: Any, argument: str
+) -> None:
+    task.dag.params["C"] = declared
+    assert bind(task, folder, [PipelineParameter("C")], C=sent).arguments == [argument]
+
+
 def test_a_reference_from_xcom_is_an_input_named_after_its_output(task: Any, folder: Path) -> None:
     binding = bind(task, folder, [reference(folder)])
     assert binding.arguments == [InputToken("prepared")]
