@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import Any
 
 from airflow_mlpipe.errors import DefinitionError
@@ -39,17 +38,25 @@ def check_arguments(arguments: Any, who: str) -> None:
         raise DefinitionError(f"{who}: argument {position} is {item!r}: {_why_not(item)}")
 
 
-def check_items(items: Any, who: str, keyword: str, kinds: tuple[type, ...]) -> None:
-    """Raise DefinitionError unless *items* is a list of values of *kinds*."""
+def check_inputs(items: Any, who: str) -> None:
+    """Raise DefinitionError unless *items* is a list of data, or of what Airflow resolves to data."""
     from airflow.sdk.definitions._internal.mixins import ResolveMixin
 
+    names = "datasets, outputs of other steps, and what as_named_input() or as_input() makes of them"
+    _check_items(items, (*_DATA, ResolveMixin), f"{who}: inputs", names)
+
+
+def check_outputs(items: Any, who: str) -> None:
+    """Raise DefinitionError unless *items* is a list of outputs: they are known when the DAG is parsed."""
+    _check_items(items, (StepOutput,), f"{who}: outputs", "PipelineData and OutputFileDatasetConfig")
+
+
+def _check_items(items: Any, kinds: tuple[type, ...], what: str, names: str) -> None:
+    wrong = [items]
     if isinstance(items, (list, tuple)):
-        wrong: Iterable[Any] = [item for item in items if not isinstance(item, (*kinds, ResolveMixin))]
-    else:
-        wrong = [items]
-    for item in wrong:
-        names = ", ".join(kind.__name__ for kind in kinds)
-        raise DefinitionError(f"{who}: {keyword} holds {item!r}; it must be a list of {names}")
+        wrong = [item for item in items if not isinstance(item, kinds)]
+    if wrong:
+        raise DefinitionError(f"{what} holds {wrong[0]!r}; it must be a list of {names}")
 
 
 def _why_not(item: Any) -> str:

@@ -195,6 +195,11 @@ def _as_input(item: Any) -> DataInput:
     if isinstance(item, StepOutput):
         return item.as_input()
     references = _references(item)
+    if references is None and not isinstance(item, PipelineDataReference):
+        raise UserError(
+            f"an input resolved to {item!r} of type {type(item).__qualname__}; an upstream task must return "
+            "a reference to PipelineData for it"
+        )
     return DataInput(source=item if references is None else references)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-
 _NEEDED_BY_EVERY_STEP = ("airflow_mlpipe.operators.python_script", "airflow_mlpipe.pipeline.step_run")
 
 

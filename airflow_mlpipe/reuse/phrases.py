@@ -9,11 +9,10 @@ _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
 
 
 def span(seconds: float) -> str:
-    """A length of time in one unit: ``0.4 s``, ``41 s``, ``2 h``, ``3 d``."""
-    for unit, size in _UNITS:
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    """A length of time in one unit, to two digits or so: ``0.4 s``, ``41 s``, ``2 h``, ``1.5 d``."""
+    unit, size = next((item for item in _UNITS if seconds >= item[1]), ("s", 1))
+    count = seconds / size
+    return f"{count:.0f} {unit}" if count >= 10 else f"{count:.1f}".removesuffix(".0") + f" {unit}"
 
 
 def short(value: Any) -> str:

@@ -17,14 +17,11 @@ from airflow_mlpipe.links.manifest import ManifestLink
 from airflow_mlpipe.links.producer import ProducerLink
 from airflow_mlpipe.model.compute import ComputeTarget, LocalTarget
 from airflow_mlpipe.model.data import StepOutput
-from airflow_mlpipe.model.dataset import SourceDataset
 from airflow_mlpipe.model.entry import Command, Script
 from airflow_mlpipe.model.environment import Environment
-from airflow_mlpipe.model.inputs import DataInput
-from airflow_mlpipe.model.reference import PipelineDataReference
 from airflow_mlpipe.model.reuse_options import ReuseOptions
 from airflow_mlpipe.pipeline import bundle, catalog
-from airflow_mlpipe.pipeline.arguments import check_arguments, check_items
+from airflow_mlpipe.pipeline.arguments import check_arguments, check_inputs, check_outputs
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.mapping import PartialStep
 from airflow_mlpipe.pipeline.parameters import bind_parameters
@@ -179,9 +176,8 @@ class OutputReuseSensor(BaseSensorOperator):
                 f"{SHORTEST_RESCHEDULE_SECONDS} s or more, or mode='poke', or deferrable=True"
             )
         check_arguments(self.arguments, self.who)
-        readable = (StepOutput, DataInput, SourceDataset, PipelineDataReference)
-        check_items(self.inputs, self.who, "inputs", readable)
-        check_items(self.outputs, self.who, "outputs", (StepOutput,))
+        check_inputs(self.inputs, self.who)
+        check_outputs(self.outputs, self.who)
         for name, value in self.environment_variables.items():
             if not isinstance(name, str) or not name or "=" in name or "\0" in name:
                 raise DefinitionError(f"{self.who}: {name!r} is not a name for an environment variable")
@@ -215,11 +211,12 @@ class OutputReuseSensor(BaseSensorOperator):
             # Another try would read the same mistake.
             raise AirflowFailException(str(error)) from error
 
-    def resume(self, context: Any, event: Mapping[str, Any], deadline: float) -> Any:
+    def resume(self, context: Any, event: Mapping[str, Any], deadline: float | None = None) -> Any:
         """Go on after the triggerer has seen something; *deadline* is in seconds since the epoch."""
         if event.get("status") == "error":
             raise MLPipeError(str(event.get("message", "the triggerer could not watch the datastore")))
-        return self._sense_or_defer(context, deadline)
+        # dag.test() loses what a task defers with.
+        return self._sense_or_defer(context, time.time() + self.timeout if deadline is None else deadline)
 
     def poke(self, context: Any) -> PokeReturnValue:
         """Whether verified outputs exist, and if so what they are."""

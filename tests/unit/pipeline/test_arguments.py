@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.definitions.param import DagParam
 
@@ -11,11 +12,10 @@ from airflow_mlpipe import (
     Dataset,
     OutputFileDatasetConfig,
     PipelineData,
-    PipelineDataReference,
     PipelineParameter,
 )
 from airflow_mlpipe.errors import DefinitionError
-from airflow_mlpipe.pipeline.arguments import check_arguments, check_items
+from airflow_mlpipe.pipeline.arguments import check_arguments, check_inputs, check_outputs
 
 RAW = Dataset.File.from_files("raw/")
 
@@ -75,7 +75,15 @@ def test_anything_else_is_refused_by_its_position(arguments: Any, sentence: str)
 
 
 def test_a_list_of_data_holds_data_only() -> None:
-    check_items([PipelineData("model")], "step 'train'", "outputs", (PipelineData,))
+    check_outputs([PipelineData("model")], "step 'train'")
     for items in ([PipelineData("model"), "model"], "model"):
         with pytest.raises(DefinitionError, match="outputs holds 'model'; it must be a list of PipelineData"):
-            check_items(items, "step 'train'", "outputs", (PipelineData, PipelineDataReference))
+            check_outputs(items, "step 'train'")
+
+
+def test_an_output_of_another_task_may_be_an_input_but_not_an_output() -> None:
+    with DAG("retrain"):
+        elsewhere = EmptyOperator(task_id="elsewhere").output
+    check_inputs([elsewhere], "step 'train'")
+    with pytest.raises(DefinitionError, match="step 'train': outputs holds"):
+        check_outputs([elsewhere], "step 'train'")

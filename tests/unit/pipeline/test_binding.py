@@ -144,3 +144,8 @@ def test_arguments_that_resolve_to_no_list_are_refused(task: Any, folder: Path) 
 def test_a_param_that_the_run_does_not_have_is_told(task: Any, folder: Path) -> None:
     with pytest.raises(DefinitionError, match="the DAG has no param 'rate'; it has lr"):
         bind(task, folder, [PipelineParameter("rate")], lr=0.1)
+
+
+def test_an_input_that_resolves_to_no_reference_is_refused(task: Any, folder: Path) -> None:
+    with pytest.raises(UserError, match="an input resolved to 'a text' of type str"):
+        bind(task, folder, [], ["a text"])

@@ -143,7 +143,7 @@ def test_a_reuse_says_what_it_saves_and_a_run_does_not() -> None:
 def test_outputs_from_a_clock_that_is_ahead_are_new() -> None:
     ahead = Evidence(candidate=Candidate("d/r/t", sealed_at=NOW + 90, seconds=1))
     decision = decide(Policy(max_age=60), ahead, NOW)
-    assert decision.sentence() == "reused outputs of d/r/t, made 0.0 s ago, saves 1.0 s"
+    assert decision.sentence() == "reused outputs of d/r/t, made 0 s ago, saves 1 s"
 
 
 def test_many_changes_are_counted() -> None:
