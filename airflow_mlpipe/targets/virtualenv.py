@@ -11,6 +11,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
 from collections import deque
@@ -44,7 +45,7 @@ class VirtualEnvironments:
         """
         if not packages:
             return ""
-        arguments = ["pip", "compile", "-", "--python", python, "--no-header", "--no-annotate"]
+        arguments = ["pip", "compile", "-", "--python", _base(python), "--no-header", "--no-annotate"]
         output = self._run_uv(arguments, say, "cannot resolve the packages", text="\n".join(packages))
         pins = [line for line in output.splitlines() if line and not line.startswith(("#", "-", " "))]
         return "".join(f"{pin}\n" for pin in sorted(pins))
@@ -70,7 +71,9 @@ class VirtualEnvironments:
             shutil.rmtree(environment)
         say(f"building a virtual environment with Python {python} and {len(lock.splitlines())} packages")
         problem = "cannot build the virtual environment"
-        self._run_uv(["venv", "--no-project", "--python", python, str(environment)], say, problem, held=held)
+        self._run_uv(
+            ["venv", "--no-project", "--python", _base(python), str(environment)], say, problem, held=held
+        )
         if lock:
             interpreter = str(environment / "bin" / "python")
             arguments = ["pip", "install", "--no-deps", "--python", interpreter, "--requirements", "-"]
@@ -140,6 +143,11 @@ class VirtualEnvironments:
 def _is_complete(environment: Path) -> bool:
     # The interpreter is a link; its target goes when that Python is upgraded or removed.
     return (environment / COMPLETE_MARK).exists() and (environment / "bin" / "python").exists()
+
+
+def _base(python: str) -> str:
+    """What uv starts from: this interpreter when it is of that version, rather than one that is searched."""
+    return sys.executable if python == f"{sys.version_info[0]}.{sys.version_info[1]}" else python
 
 
 def _identity(python: str) -> str:

@@ -410,6 +410,6 @@ def test_parsing_hashes_nothing(parsed: Parsed) -> None:
 
 
 def test_parsing_opens_no_cache_and_no_datastore(parsed: Parsed) -> None:
-    assert "digests.sqlite" not in parsed.seen["databases"]
-    assert "digests.sqlite" in parsed.control["databases"]
+    assert not [name for name in parsed.seen["databases"] if "digests.sqlite" in name]
+    assert [name for name in parsed.control["databases"] if "digests.sqlite" in name]
     assert [path.name for path in (parsed.folder / "home-1").glob("mlpipe*")] == []
