@@ -2,6 +2,7 @@
 PYTHON ?= python3
 DEMO_ARGS ?=
 UI_ARGS ?=
+BENCHMARK_ARGS ?=
 PYTEST_ARGS ?=
 
 venv := .venv/bin
@@ -29,11 +30,11 @@ demo: $(ready) ## run, rerun, edit and rerun a retraining pipeline on a real Air
 ui: $(ready) ## leave Airflow's web UI running with the examples, until Ctrl-C
 	@$(venv)/python -m tools.ui $(UI_ARGS)
 
-test: $(ready) ## the fast tests: everything but those that start a whole Airflow
-	@$(pytest) -m "not system" $(PYTEST_ARGS)
+test: $(ready) ## all tests but those that start a whole Airflow, the fastest first
+	@$(pytest) $(PYTEST_ARGS) tests/unit tests/architecture tests/airflow
 
 test-system: $(ready) ## the tests that start a whole Airflow
-	@$(pytest) -m system $(PYTEST_ARGS)
+	@$(pytest) $(PYTEST_ARGS) tests/system
 
 lint: $(ready) ## ruff: rules and layout
 	@$(venv)/ruff check $(checked)
@@ -43,7 +44,7 @@ types: $(ready) ## mypy, strict
 	@$(venv)/mypy $(strict)
 
 benchmark: $(ready) ## measure overheads on a warm Airflow, results as JSON
-	@$(venv)/python -m benchmarks
+	@$(venv)/python -m benchmarks $(BENCHMARK_ARGS)
 
 constraints: $(ready) ## resolve the versions in constraints.txt anew
 	@sed -n '/^#/p' constraints.txt > constraints.new

@@ -201,7 +201,7 @@ def _edit(dags: Path) -> Path:
         raise BrokenClaimError(f"{dags} should hold one {EDITED_SCRIPT}, but holds {len(scripts)}")
     text = scripts[0].read_text("utf8")
     if text.count(BEFORE) != 1:
-        raise BrokenClaimError(f"{scripts[0]} should say {BEFORE} once, but says it {text.count(BEFORE)} times")
+        raise BrokenClaimError(f"{scripts[0]} should say {BEFORE} once, not {text.count(BEFORE)} times")
     scripts[0].write_text(text.replace(BEFORE, AFTER), "utf8")
     return scripts[0]
 

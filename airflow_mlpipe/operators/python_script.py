@@ -37,4 +37,4 @@ class PythonScriptStep(StepOperator):
 
 def task_id_from(name: str) -> str:
     """A task id for a step that was given a name, which may hold anything."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("_") or "step"
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_") or "step"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_mlpipe.errors import DefinitionError
@@ -49,6 +50,17 @@ def check_inputs(items: Any, who: str) -> None:
 def check_outputs(items: Any, who: str) -> None:
     """Raise DefinitionError unless *items* is a list of outputs: they are known when the DAG is parsed."""
     _check_items(items, (StepOutput,), f"{who}: outputs", "PipelineData and OutputFileDatasetConfig")
+
+
+def check_variables(variables: Mapping[str, Any], who: str) -> None:
+    """Raise DefinitionError unless *variables* maps names to texts, or to what Airflow resolves to a text."""
+    from airflow.sdk.definitions._internal.mixins import ResolveMixin
+
+    for name, value in variables.items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            raise DefinitionError(f"{who}: {name!r} is not a name for an environment variable")
+        if not isinstance(value, (str, ResolveMixin)):
+            raise DefinitionError(f"{who}: environment variable {name} is {value!r}; it must be a text")
 
 
 def _check_items(items: Any, kinds: tuple[type, ...], what: str, names: str) -> None:

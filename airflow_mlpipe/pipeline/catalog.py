@@ -13,6 +13,9 @@ from airflow_mlpipe.pipeline.settings import path_option
 
 NamedT = TypeVar("NamedT")
 
+_LOCAL = LocalTarget()
+_WORKERS_OWN = Environment()
+
 # A DAG of 200 steps must not read a file 200 times; an edited file must be seen.
 _read_files: dict[tuple[str, str], tuple[tuple[int, int], Mapping[str, object]]] = {}
 
@@ -23,7 +26,7 @@ def compute_target(given: ComputeTarget | str | None) -> ComputeTarget:
         return given
     if given is None or given == "local":
         path = path_option("compute_targets")
-        return _read(path, "compute_targets", parse_targets)["local"] if path else LocalTarget()
+        return _read(path, "compute_targets", parse_targets)["local"] if path else _LOCAL
     return _by_name(given, "compute_targets", "compute target", parse_targets)
 
 
@@ -32,7 +35,7 @@ def environment(given: Environment | str | None) -> Environment:
     if isinstance(given, Environment):
         return given
     if given is None:
-        return Environment()
+        return _WORKERS_OWN
     return _by_name(given, "environments", "environment", parse_environments)
 
 

@@ -68,12 +68,11 @@ class Production:
         """
         adopted = self._adoptable(previous_attempt)
         places = adopted or self._places(self.identity.attempt)
-        staging = Staging(places.inputs, self._progress)
         self._running = places
         try:
             archive = take_snapshot(self.preparation)
             if adopted is None:
-                self._launch(places, staging, archive)
+                self._launch(places, archive)
             for line in self._driver.logs(AttemptDirectory(places.records)):
                 step_log.info("%s", line)
             result = self._driver.result(AttemptDirectory(places.records))
@@ -84,9 +83,7 @@ class Production:
             raise
         finally:
             self._running = None
-            staging.clear()
-            if not self.settings.keep_work_directories:
-                remove_folder(places.scratch)
+            self._clear(places)
 
     def terminate(self) -> None:
         """End the step's process and everything it started. Twice is fine."""
@@ -120,9 +117,16 @@ class Production:
                 self._driver.terminate(directory)
         except DocumentError as error:
             log.info("Attempt %s left nothing to go on with: %s", attempt, error)
+        self._clear(places)
         return None
 
-    def _launch(self, places: AttemptPlaces, staging: Staging, archive: bytes) -> None:
+    def _clear(self, places: AttemptPlaces) -> None:
+        """Take away what an attempt that is over has put on this machine, besides its records and outputs."""
+        Staging(places.inputs, self._progress).clear()
+        if not self.settings.keep_work_directories:
+            remove_folder(places.scratch)
+
+    def _launch(self, places: AttemptPlaces, archive: bytes) -> None:
         remove_folder(places.scratch)
         places.scratch.mkdir(parents=True)
         unpack(archive, places.code)
@@ -132,6 +136,7 @@ class Production:
         for name in outputs:
             if self._is_folder(name):
                 places.output(name).mkdir(exist_ok=True)
+        staging = Staging(places.inputs, self._progress)
         staged = {name: staging.stage(bound) for name, bound in self.preparation.binding.inputs.items()}
         variables = self.preparation.definition.environment_variables
         secrets = {name: value for name, value in variables.items() if is_secret(name, value)}

@@ -28,12 +28,15 @@ class StagedInput:
 
 
 class Staging:
-    """Stages the inputs of one attempt below *folder*, and takes away what it put elsewhere."""
+    """Stages the inputs of one attempt below *folder*, and takes away what it put elsewhere.
+
+    What it put elsewhere is noted beside *folder*, so that it is also found after the worker was killed.
+    """
 
     def __init__(self, folder: Path, progress: Callable[[str], Progress]) -> None:
         self._folder = folder
         self._progress = progress
-        self._links: list[Path] = []
+        self._notes = folder.with_name("links")
 
     def stage(self, bound: BoundInput) -> StagedInput:
         """Put one input in place. Raises UserError or StoreError when it cannot be."""
@@ -45,10 +48,12 @@ class Staging:
         return StagedInput(path, InputSpec("file", [path]))
 
     def clear(self) -> None:
-        """Remove the links that were made outside of the folder."""
-        for link in self._links:
-            link.unlink(missing_ok=True)
-        self._links.clear()
+        """Remove the links that this attempt has outside of the folder. Twice is fine."""
+        for note in self._notes.glob("*"):
+            link = note.readlink()
+            if link.is_symlink():
+                link.unlink()
+            note.unlink()
 
     def _direct(self, bound: BoundInput) -> StagedInput:
         if bound.source.whole is None:
@@ -102,7 +107,8 @@ class Staging:
                 f"input {bound.name} cannot be put at {link}: {error.strerror}; if another run uses that "
                 "path now, let the target choose it, or give the steps a pool of one slot"
             ) from error
-        self._links.append(link)
+        self._notes.mkdir(exist_ok=True)
+        (self._notes / bound.name).symlink_to(link)
         return link
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -21,7 +22,7 @@ from airflow_mlpipe.model.entry import Command, Script
 from airflow_mlpipe.model.environment import Environment
 from airflow_mlpipe.model.reuse_options import ReuseOptions
 from airflow_mlpipe.pipeline import bundle, catalog
-from airflow_mlpipe.pipeline.arguments import check_arguments, check_inputs, check_outputs
+from airflow_mlpipe.pipeline.arguments import check_arguments, check_inputs, check_outputs, check_variables
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.mapping import PartialStep
 from airflow_mlpipe.pipeline.parameters import bind_parameters
@@ -126,11 +127,7 @@ class OutputReuseSensor(BaseSensorOperator):
             code_scope=code_scope,
         )
         self.emit_assets_on_reuse = emit_assets_on_reuse
-        self.deferrable = (
-            conf.getboolean("operators", "default_deferrable", fallback=False)
-            if deferrable is None
-            else deferrable
-        )
+        self._deferrable = deferrable
         self.decided: dict[str, Any] | None = None
         self._trigger: OutputsTrigger | None = None
         self._check()
@@ -161,6 +158,13 @@ class OutputReuseSensor(BaseSensorOperator):
             Dataflow.of(self.dag).check(self.task_id)
 
     @property
+    def deferrable(self) -> bool:
+        """Whether it waits in the triggerer."""
+        if self._deferrable is not None:
+            return self._deferrable
+        return bool(conf.getboolean("operators", "default_deferrable", fallback=False))
+
+    @property
     def who(self) -> str:
         """The step, for messages."""
         return f"step {self.task_id!r}"
@@ -170,7 +174,7 @@ class OutputReuseSensor(BaseSensorOperator):
         return bool(getattr(self, "_BaseOperator__from_mapped", False))
 
     def _check(self) -> None:
-        if self.reschedule and not self.deferrable and self.poke_interval < SHORTEST_RESCHEDULE_SECONDS:
+        if self.reschedule and self.poke_interval < SHORTEST_RESCHEDULE_SECONDS and not self.deferrable:
             raise DefinitionError(
                 f"{self.who}: poke_interval={self.poke_interval:g} is too short for mode='reschedule'; use "
                 f"{SHORTEST_RESCHEDULE_SECONDS} s or more, or mode='poke', or deferrable=True"
@@ -178,13 +182,7 @@ class OutputReuseSensor(BaseSensorOperator):
         check_arguments(self.arguments, self.who)
         check_inputs(self.inputs, self.who)
         check_outputs(self.outputs, self.who)
-        for name, value in self.environment_variables.items():
-            if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-                raise DefinitionError(f"{self.who}: {name!r} is not a name for an environment variable")
-            if not isinstance(value, str):
-                raise DefinitionError(
-                    f"{self.who}: environment variable {name} is {value!r}; it must be a text"
-                )
+        check_variables(self.environment_variables, self.who)
 
     def _join_dag(self) -> None:
         """Take part in the DAG's dataflow and parameters, and find the code; once."""
@@ -203,13 +201,10 @@ class OutputReuseSensor(BaseSensorOperator):
 
     def execute(self, context: Any) -> Any:
         """Sense, and wait while there is nothing; see the class for what is returned."""
-        try:
-            if not self.deferrable:
-                return super().execute(context)
+        if self.deferrable:
             return self._sense_or_defer(context, time.time() + self.timeout)
-        except DefinitionError as error:
-            # Another try would read the same mistake.
-            raise AirflowFailException(str(error)) from error
+        with _mistakes_are_final():
+            return super().execute(context)
 
     def resume(self, context: Any, event: Mapping[str, Any], deadline: float | None = None) -> Any:
         """Go on after the triggerer has seen something; *deadline* is in seconds since the epoch."""
@@ -246,7 +241,8 @@ class OutputReuseSensor(BaseSensorOperator):
         return PokeReturnValue(True, step.return_value(manifest, sealed=sealed))
 
     def _sense_or_defer(self, context: Any, deadline: float) -> Any:
-        outcome = self.poke(context)
+        with _mistakes_are_final():
+            outcome = self.poke(context)
         if outcome.is_done:
             return outcome.xcom_value
         remaining = deadline - time.time()
@@ -259,6 +255,15 @@ class OutputReuseSensor(BaseSensorOperator):
             kwargs={"deadline": deadline},
             timeout=timedelta(seconds=remaining),
         )
+
+
+@contextmanager
+def _mistakes_are_final() -> Iterator[None]:
+    """An author's mistake fails the task without retries: another try would read the same mistake."""
+    try:
+        yield
+    except DefinitionError as error:
+        raise AirflowFailException(str(error)) from error
 
 
 def _local(target: ComputeTarget, task_id: str) -> LocalTarget:

@@ -32,7 +32,7 @@ HEADER = """
 from datetime import timedelta
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Asset, Param, TaskGroup, TriggerRule, task
+from airflow.sdk import DAG, Asset, Param, TaskGroup, TriggerRule, task, task_group
 from airflow_mlpipe import (
     CommandStep, Dataset, Environment, LocalTarget, OutputFileDatasetConfig, OutputReuseSensor,
     PipelineData, PipelineParameter, PythonScriptStep, Script,
@@ -78,7 +78,9 @@ class TaskLog:
         self, logger: Any, method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
         text = str(event.get("event"))
-        self._hear(text % event["positional_args"] if "positional_args" in event else text, event.get("exc_info"))
+        self._hear(
+            text % event["positional_args"] if "positional_args" in event else text, event.get("exc_info")
+        )
         return event
 
     def _hear(self, line: str, exc_info: Any) -> None:
@@ -114,7 +116,9 @@ class RunOutcome:
     @property
     def actions(self) -> dict[str, str]:
         """``ran`` or ``reused`` for each step that finished."""
-        return {key: found[DECISION_KEY]["action"] for key, found in self.xcoms.items() if DECISION_KEY in found}
+        return {
+            key: found[DECISION_KEY]["action"] for key, found in self.xcoms.items() if DECISION_KEY in found
+        }
 
     def decision(self, key: str) -> dict[str, Any]:
         return cast("dict[str, Any]", self.xcoms[key][DECISION_KEY])
@@ -168,13 +172,13 @@ class DagFiles:
     def run(self, name: str = "pipeline", **conf: Any) -> RunOutcome:
         """Run the DAG of *name* once with *conf*, which also gives values to its params."""
         bag = BundleDagBag(str(self.folder), bundle_path=self.folder, bundle_name=BUNDLE)
-        assert not bag.import_errors
+        assert not bag.import_errors, bag.import_errors
         return self._run(bag.dags[self.dag_id(name)], conf)
 
     def run_file(self, path: Path, dag_id: str, **conf: Any) -> RunOutcome:
         """Run the DAG *dag_id* of a file that a test did not write."""
         bag = BundleDagBag(str(path), bundle_path=path.parent, bundle_name=BUNDLE)
-        assert not bag.import_errors
+        assert not bag.import_errors, bag.import_errors
         return self._run(bag.dags[dag_id], conf)
 
     def _run(self, dag: Any, conf: dict[str, Any]) -> RunOutcome:

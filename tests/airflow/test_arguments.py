@@ -18,7 +18,19 @@ ECHO = """
         json.dump(sys.argv[1:-1], file)
 """
 
-AWKWARD = ["two words", 'a "quoted" one', "it's", "first\nsecond", "*", "$HOME", "a;b|c&d", "naïve ☃", "", "[1, 2]", "\\n"]
+AWKWARD = [
+    "two words",
+    'a "quoted" one',
+    "it's",
+    "first\nsecond",
+    "*",
+    "$HOME",
+    "a;b|c&d",
+    "naïve ☃",
+    "",
+    "[1, 2]",
+    "\\n",
+]
 
 
 def test_every_text_arrives_as_one_item_and_no_shell_ever_sees_it(dags: DagFiles) -> None:
@@ -39,7 +51,10 @@ def test_numbers_and_booleans_arrive_as_python_prints_them_in_the_order_in_which
 def test_a_pipeline_parameter_arrives_with_the_value_of_the_run(dags: DagFiles) -> None:
     dags.script("echo.py", ECHO)
     dags.dag(
-        'step("echo", PipelineParameter("lr"), PipelineParameter("depth", default_value=4), PipelineData("said"))',
+        """
+        depth = PipelineParameter("depth", default_value=4)
+        step("echo", PipelineParameter("lr"), depth, PipelineData("said"))
+        """,
         options='params={"lr": 0.1}',
     )
     assert json.loads(dags.run().read("echo", "said")) == ["0.1", "4"]
@@ -48,7 +63,10 @@ def test_a_pipeline_parameter_arrives_with_the_value_of_the_run(dags: DagFiles) 
 
 def test_templates_in_arguments_are_rendered_inside_their_item(dags: DagFiles) -> None:
     dags.script("echo.py", ECHO)
-    dags.dag('step("echo", "{{ dag.dag_id }} {{ params.lr }}", "{{ 1 + 1 }}", PipelineData("said"))', options='params={"lr": 0.1}')
+    dags.dag(
+        'step("echo", "{{ dag.dag_id }} {{ params.lr }}", "{{ 1 + 1 }}", PipelineData("said"))',
+        options='params={"lr": 0.1}',
+    )
     assert json.loads(dags.run().read("echo", "said")) == [f"{dags.dag_id()} 0.1", "2"]
 
 
@@ -60,8 +78,8 @@ def test_outputs_and_inputs_arrive_as_paths(dags: DagFiles) -> None:
         made = PipelineData("made")
         raw = Dataset.File.from_files("data/one.txt")
         step("make", made)
-        step("echo", "--made", made, raw, raw.as_named_input("raw").as_mount(), OutputFileDatasetConfig("more"),
-             PipelineData("said"))
+        step("echo", "--made", made, raw, raw.as_named_input("raw").as_mount(),
+             OutputFileDatasetConfig("more"), PipelineData("said"))
     """)
     run = dags.run()
     flag, made, raw, named, more = json.loads(run.read("echo", "said"))
@@ -88,7 +106,7 @@ def test_a_tabular_named_input_arrives_as_an_id_that_follows_its_content(dags: D
 def test_what_a_plain_task_returns_arrives_as_its_text(dags: DagFiles) -> None:
     dags.script("echo.py", ECHO)
     dags.dag("""
-        @task
+        @task(multiple_outputs=True)
         def choose():
             return {"name": "a b", "depth": 7}
 
@@ -121,3 +139,59 @@ def test_a_value_that_no_command_line_can_carry_fails_the_step_with_a_sentence(d
     run = dags.run()
     assert run.states["echo"] == "failed"
     assert "argument 1 resolved to {'depth': 7} of type dict; an upstream task must return" in run.text
+
+
+def test_what_a_plain_task_returns_may_be_all_the_arguments(dags: DagFiles) -> None:
+    dags.script(
+        "echo.py",
+        """
+        import json, sys
+        from airflow_mlpipe import Run
+        with open(Run.get_context().output_datasets["said"], "w") as file:
+            json.dump(sys.argv[1:], file)
+    """,
+    )
+    dags.dag("""
+        @task
+        def choose():
+            return ["--name", "a b", 3]
+
+        PythonScriptStep(task_id="echo", source_directory="src", script_name="echo.py", arguments=choose(),
+                         outputs=[PipelineData("said")])
+    """)
+    assert json.loads(dags.run().read("echo", "said")) == ["--name", "a b", "3"]
+
+
+def test_an_environment_variable_holds_what_a_template_or_a_plain_task_gives(dags: DagFiles) -> None:
+    dags.script("echo.py", "import os, sys; open(sys.argv[1], 'w').write(os.environ['A'] + os.environ['B'])")
+    dags.dag("""
+        @task
+        def choose():
+            return "chosen"
+
+        step("echo", PipelineData("said"), environment_variables={"A": choose(), "B": " by {{ dag.dag_id }}"})
+    """)
+    assert dags.run().read("echo", "said") == f"chosen by {dags.dag_id()}"
+
+
+def test_scripts_and_data_may_have_spaces_and_accents_in_their_names(dags: DagFiles) -> None:
+    data = dags.file("données brutes/été.txt", "x")
+    dags.file("source dir/my script.py", ECHO)
+    dags.dag("""
+        PythonScriptStep(name="My script: it echoes", source_directory="source dir",
+                         script_name="my script.py",
+                         arguments=[Dataset.File.from_files("données brutes/été.txt"), PipelineData("said")])
+    """)
+    assert json.loads(dags.run().read("My_script_it_echoes", "said")) == [str(data)]
+
+
+def test_inputs_without_names_are_told_apart_and_one_that_occurs_twice_is_one(dags: DagFiles) -> None:
+    one, two = dags.file("data/one.txt", "1"), dags.file("data/two.txt", "2")
+    dags.script("echo.py", ECHO)
+    dags.dag("""
+        one, two = Dataset.File.from_files("data/one.txt"), Dataset.File.from_files("data/two.txt")
+        step("echo", one, two, one, PipelineData("said"))
+    """)
+    run = dags.run()
+    assert json.loads(run.read("echo", "said")) == [str(one), str(two), str(one)]
+    assert sorted(dags.manifest(run, "echo").recipe["inputs"]) == ["input", "input_2"]
