@@ -144,6 +144,8 @@ class StepOperator(OutputReuseSensor):
             return f"the run's configuration says {policy.mode}"
         if step.preparation.undetermined:
             return step.preparation.undetermined[0]
+        if product.changed_inputs:
+            return product.changed_inputs[0]
         if product.unwritten:
             return f"output {product.unwritten[0]!r} was declared but not written"
         return None

@@ -18,13 +18,14 @@ from airflow_mlpipe.store.sources import Source, SourceFinder, join_references
 
 @dataclass(frozen=True)
 class BoundInput:
-    """An input of which it is known what it holds and where that lies."""
+    """An input of which it is known what it holds and where that lies, and by which ``dataset`` if any."""
 
     name: str
     mode: AccessMode
     source: Source
     path_on_compute: str | None = None
     tabular: TabularFormat | None = None
+    dataset: SourceDataset | None = None
 
     def as_recipe(self) -> dict[str, Any]:
         """The input as it counts in the fingerprint: by content, never by place."""
@@ -123,6 +124,7 @@ class Binder:
             self._locate(declared.source, name),
             declared.path_on_compute,
             declared.tabular,
+            declared.source if isinstance(declared.source, SourceDataset) else None,
         )
         return name
 

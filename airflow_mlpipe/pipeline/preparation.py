@@ -33,9 +33,13 @@ CONTRACT = 1
 
 @dataclass(frozen=True)
 class StepDefinition:
-    """What the author declared of a step, with names resolved and templates rendered."""
+    """What the author declared of a step, with names resolved and templates rendered.
+
+    ``folder`` is that of the DAG file, at which relative paths start.
+    """
 
     who: str
+    folder: Path
     entry: Script | Command
     source_directory: Path
     arguments: Any
@@ -78,7 +82,7 @@ def prepare(
     Raises a kind of MLPipeError for data, code or an interpreter that is not there.
     """
     with hash_cache(settings) as cache:
-        finder = SourceFinder(Path(task.dag.folder), cache.file_digest, lambda what: Progress(what, log.info))
+        finder = SourceFinder(definition.folder, cache.file_digest, lambda what: Progress(what, log.info))
         binding = Binder(task, context, finder).bind(definition.arguments, definition.inputs)
         code = _code(definition, cache)
         environments = local_environments(definition.target, settings, datastore, cache, log.info)

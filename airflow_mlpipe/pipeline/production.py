@@ -13,6 +13,7 @@ from airflow_mlpipe.model.entry import Script
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.binding import InputToken, OutputToken, Token
 from airflow_mlpipe.pipeline.identity import TaskIdentity
+from airflow_mlpipe.pipeline.intake import Intake
 from airflow_mlpipe.pipeline.preparation import Preparation, hash_cache, local_environments
 from airflow_mlpipe.pipeline.secrets import is_secret
 from airflow_mlpipe.pipeline.settings import Settings
@@ -37,10 +38,14 @@ step_log = logging.getLogger("airflow_mlpipe.step")
 
 @dataclass(frozen=True)
 class Product:
-    """What a finished attempt made: a manifest that is not sealed yet, and the outputs left unwritten."""
+    """What a finished attempt made: a manifest that is not sealed yet, and what speaks against sealing it.
+
+    That is outputs left unwritten, by name, and sentences on inputs that changed while the step ran.
+    """
 
     manifest: Manifest
     unwritten: tuple[str, ...] = ()
+    changed_inputs: tuple[str, ...] = ()
 
 
 @dataclass
@@ -72,6 +77,7 @@ class Production:
         try:
             archive = take_snapshot(self.preparation)
             if adopted is None:
+                self._refuse_changed_inputs()
                 self._launch(places, archive)
             for line in self._driver.logs(AttemptDirectory(places.records)):
                 step_log.info("%s", line)
@@ -207,7 +213,17 @@ class Production:
                 progress = self._progress(f"uploading output {name}")
                 self.datastore.upload(places.output(name), places.output_key(name), progress)
         self._keep_files(places)
-        return Product(self._manifest(places, result, contents, snapshot), unwritten)
+        manifest = self._manifest(places, result, contents, snapshot)
+        return Product(manifest, unwritten, tuple(self._changed_inputs()))
+
+    def _refuse_changed_inputs(self) -> None:
+        if changed := self._changed_inputs():
+            raise InfrastructureError(f"{self.preparation.definition.who}: {'; '.join(changed)}")
+
+    def _changed_inputs(self) -> list[str]:
+        with hash_cache(self.settings) as cache:
+            folder = self.preparation.definition.folder
+            return Intake(self.preparation.binding, folder, cache, self.datastore).differences()
 
     def _contents(self, places: AttemptPlaces) -> dict[str, Content]:
         with hash_cache(self.settings) as cache:

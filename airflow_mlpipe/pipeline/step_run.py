@@ -44,6 +44,7 @@ class StepRun:
         variables = {**task.environment.environment_variables, **task.environment_variables}
         definition = StepDefinition(
             who=task.who,
+            folder=bundle.dag_folder(task.dag),
             entry=task.entry,
             source_directory=bundle.source_directory(task.dag, task.source_directory, task.who),
             arguments=task.arguments,

@@ -36,7 +36,8 @@ class Source:
 
     ``places`` holds one place with an empty ``path`` when the data is one file or one folder, else the
     members of a folder that has to be put together. ``undetermined`` says in a few words why ``digest`` does
-    not identify the content, None when it does. ``size`` is in bytes, as far as known.
+    not identify the content, None when it does. ``size`` is in bytes, as far as known. ``references`` are the
+    outputs of other steps that the data consists of.
     """
 
     kind: SourceKind
@@ -44,6 +45,7 @@ class Source:
     places: tuple[Place, ...]
     size: int = 0
     undetermined: str | None = None
+    references: tuple[PipelineDataReference, ...] = ()
 
     @property
     def whole(self) -> str | None:
@@ -66,7 +68,8 @@ class SourceFinder:
 
     def reference(self, reference: PipelineDataReference) -> Source:
         """An output of another step; its reference already says what it holds."""
-        return Source(reference.kind, reference.digest, (Place("", reference.uri),), reference.size)
+        place = Place("", reference.uri)
+        return Source(reference.kind, reference.digest, (place,), reference.size, references=(reference,))
 
     def dataset(self, paths: Sequence[str], identity: Identity | None, who: str) -> Source:
         """A dataset, named by paths or URLs. Raises UserError when a path names nothing, StoreError when the
@@ -155,6 +158,7 @@ def _joined(sources: Sequence[Source], names: Sequence[str]) -> Source:
         places,
         sum(source.size for source in sources),
         reasons[0] if reasons else None,
+        tuple(reference for source in sources for reference in source.references),
     )
 
 
