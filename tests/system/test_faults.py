@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Iterator
@@ -36,23 +37,30 @@ def manifests(airflow: AirflowInstance, dag_id: str) -> list[Path]:
     return [path for path in steps.rglob("manifest.json") if f'"dag_id":"{dag_id}"' in path.read_text()]
 
 
-def task_process(airflow: AirflowInstance, dag_id: str) -> psutil.Process:
+def supervisors(airflow: AirflowInstance) -> list[psutil.Process]:
+    """The processes that look after a step."""
+    found = []
+    for process in processes_of(airflow.home):
+        with contextlib.suppress(psutil.Error):  # it may end while it is looked at
+            if "airflow_mlpipe.runtime" in process.cmdline():
+                found.append(process)
+    return found
+
+
+def task_process(airflow: AirflowInstance) -> psutil.Process:
     """The process in which Airflow runs the task: the parent of the step's supervisor."""
-    [supervisor] = [
-        process for process in processes_of(airflow.home) if "airflow_mlpipe.runtime" in process.cmdline()
-    ]
+    [supervisor] = supervisors(airflow)
     parent = supervisor.parent()
-    assert parent is not None, f"nobody looks after the step of {dag_id}"
+    assert parent is not None
     return parent
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_running(airflow: AirflowInstance) -> Iterator[None]:
     yield
-    steps = [
-        process for process in processes_of(airflow.home) if "airflow_mlpipe.runtime" in process.cmdline()
-    ]
-    assert not steps
+    airflow.wait_until(
+        lambda: None if supervisors(airflow) else True, lambda: "all that looked after steps to end", 20
+    )
 
 
 def test_two_runs_at_once_run_the_step_once(airflow: AirflowInstance) -> None:
@@ -96,7 +104,7 @@ def test_a_worker_killed_in_the_middle_is_followed_by_a_retry_that_joins_the_ste
     signals = waiting(airflow, "killed_worker", "retries=2, retry_delay=timedelta(seconds=1)")
     run = airflow.trigger("killed_worker")
     began(airflow, signals)
-    task_process(airflow, "killed_worker").send_signal(signal.SIGKILL)
+    task_process(airflow).send_signal(signal.SIGKILL)
     airflow.wait_until(
         lambda: True if "still running: following it" in _log(airflow, "killed_worker", run, 2) else None,
         lambda: "the retry to follow the step",
@@ -113,7 +121,7 @@ def test_a_worker_killed_before_the_seal_loses_nothing(airflow: AirflowInstance)
     signals = waiting(airflow, "killed_late", "retries=2, retry_delay=timedelta(seconds=8)")
     run = airflow.trigger("killed_late")
     began(airflow, signals)
-    task_process(airflow, "killed_late").send_signal(signal.SIGKILL)
+    task_process(airflow).send_signal(signal.SIGKILL)
     (signals / "finish").touch()  # the step ends while no worker looks after it
     assert airflow.wait_for_run("killed_late", run) == "success"
     assert len(list(signals.glob("began-*"))) == 1
