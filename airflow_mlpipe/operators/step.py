@@ -101,8 +101,6 @@ class StepOperator(OutputReuseSensor):
             if current is None:
                 continue
             if not self._may_take(current, owner):
-                from airflow_mlpipe.triggers.outputs import OutputsTrigger
-
                 self.log.info("%s: waiting for %s, which runs the same step", self.who, current.owner)
                 self._trigger = OutputsTrigger.for_lease(step.datastore, on, self.poke_interval)
                 return None
