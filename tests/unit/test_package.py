@@ -32,9 +32,12 @@ PUBLIC = [
 
 def loaded_by(statement: str) -> set[str]:
     """The top-level modules that a fresh interpreter has loaded after *statement*."""
-    code = (
-        f"{statement}\nimport sys, json\nprint(json.dumps(sorted({{m.split('.')[0] for m in sys.modules}})))"
-    )
+    return {name.partition(".")[0] for name in modules_loaded_by(statement)}
+
+
+def modules_loaded_by(statement: str) -> set[str]:
+    """All modules that a fresh interpreter has loaded after *statement*."""
+    code = f"{statement}\nimport sys, json\nprint(json.dumps(sorted(sys.modules)))"
     # -S: what an editable installation's .pth files load is not the package's doing.
     command = [sys.executable, "-S", "-c", f"import sys\nsys.path[:0] = {_paths()!r}\n{code}"]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -92,3 +95,10 @@ def test_the_runtime_loads_the_standard_library_only(statement: str) -> None:
 
 def test_the_check_of_loaded_modules_can_fail() -> None:
     assert "pydantic" in loaded_by("from airflow_mlpipe import PipelineData")
+
+
+def test_a_dag_file_with_a_step_loads_nothing_that_only_a_running_step_needs() -> None:
+    loaded = modules_loaded_by("from airflow_mlpipe.operators.python_script import PythonScriptStep")
+    ours = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("airflow_mlpipe.")}
+    assert "airflow_mlpipe.sensors" in ours
+    assert not ours & {f"airflow_mlpipe.{layer}" for layer in ("reuse", "store", "targets", "runtime")}
