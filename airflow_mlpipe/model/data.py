@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import field_validator
 
@@ -20,6 +20,9 @@ class StepOutput(Declaration):
     Two steps may each declare a ``PipelineData("model")`` of their own; the object, not the name, says
     which of them a third step reads.
     """
+
+    is_folder: ClassVar[bool] = False
+    """Whether the output is a folder that exists when the script starts."""
 
     name: str
 
@@ -106,6 +109,8 @@ class OutputFileDatasetConfig(StepOutput):
     copied as well, relative to the datastore or a URL, with the templates ``{run-id}`` and
     ``{output-name}``.
     """
+
+    is_folder: ClassVar[bool] = True
 
     destination: str | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from airflow_mlpipe.errors import DocumentError, StoreError
 from airflow_mlpipe.model.reference import ProducerReference
@@ -28,7 +28,6 @@ class Sensing:
 
     decision: Decision
     manifest: Manifest | None
-    problems: tuple[str, ...] = field(default=())
 
 
 def sense(
@@ -47,7 +46,7 @@ def sense(
         changes=_changes(preparation, identity, datastore) if manifest is None and not problems else (),
     )
     decision = decide(policy, evidence, time.time())
-    return Sensing(decision, manifest if decision.action == "reuse" else None, problems)
+    return Sensing(decision, manifest if decision.action == "reuse" else None)
 
 
 def candidate_of(manifest: Manifest) -> Candidate:

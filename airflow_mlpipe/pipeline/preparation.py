@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 from airflow_mlpipe.errors import UserError
 from airflow_mlpipe.model.compute import LocalTarget
-from airflow_mlpipe.model.data import OutputFileDatasetConfig
 from airflow_mlpipe.model.entry import Command, Script
 from airflow_mlpipe.model.environment import Environment
 from airflow_mlpipe.model.reuse_options import ReuseOptions
@@ -85,7 +84,7 @@ def prepare(
         finder = SourceFinder(definition.folder, cache.file_digest, lambda what: Progress(what, log.info))
         binding = Binder(task, context, finder).bind(definition.arguments, definition.inputs)
         code = _code(definition, cache)
-        environments = local_environments(definition.target, settings, datastore, cache, log.info)
+        environments = local_environments(definition.target, settings, datastore, cache)
         program = definition.entry.argv[0] if isinstance(definition.entry, Command) else None
         environment = environments.plan(definition.environment, code, program)
     _refuse_secrets(definition, binding.arguments)
@@ -100,27 +99,32 @@ def hash_cache(settings: Settings) -> HashCache:
 
 
 def local_environments(
-    target: LocalTarget,
-    settings: Settings,
-    datastore: Datastore,
-    cache: HashCache,
-    say: Callable[[str], None],
+    target: LocalTarget, settings: Settings, datastore: Datastore, cache: HashCache
 ) -> LocalEnvironments:
     """The environments of this worker."""
-    return LocalEnvironments(target, datastore, settings.cache_directory, cache, say)
+    return LocalEnvironments(target, datastore, settings.cache_directory, cache, log.info)
+
+
+def code_of_step(
+    definition: StepDefinition,
+    read: Callable[[Path], bytes],
+    file_digest: Callable[[Path], str],
+    remember: HashCache | None = None,
+) -> Code:
+    """What of the source directory counts, as *read* and *file_digest* see it; raises as ``code_of``."""
+    return code_of(
+        definition.source_directory,
+        definition.entry.script_name if isinstance(definition.entry, Script) else None,
+        scope=definition.reuse.code_scope,
+        read=read,
+        file_digest=file_digest,
+        hash_paths=definition.reuse.hash_paths,
+        remember=remember,
+    )
 
 
 def _code(definition: StepDefinition, cache: HashCache) -> Code:
-    entry = definition.entry.script_name if isinstance(definition.entry, Script) else None
-    code = code_of(
-        definition.source_directory,
-        entry,
-        scope=definition.reuse.code_scope,
-        read=Path.read_bytes,
-        file_digest=cache.file_digest,
-        hash_paths=definition.reuse.hash_paths,
-        remember=cache,
-    )
+    code = code_of_step(definition, Path.read_bytes, cache.file_digest, cache)
     if code.why_directory is not None:
         log.info("All of %s counts for reuse: %s", definition.source_directory.name, code.why_directory)
     return code
@@ -139,7 +143,10 @@ def _recipe(
         code=code.as_document(),
         arguments=[_argument(token) for token in binding.arguments],
         inputs={name: bound.as_recipe() for name, bound in sorted(binding.inputs.items())},
-        outputs={name: {"kind": output_kind(output)} for name, output in sorted(binding.outputs.items())},
+        outputs={
+            name: {"kind": "directory" if output.is_folder else "path"}
+            for name, output in sorted(binding.outputs.items())
+        },
         environment=environment.document,
         environment_variables={
             name: recipe_value(name, value)
@@ -147,11 +154,6 @@ def _recipe(
         },
         salt=salt,
     )
-
-
-def output_kind(output: Any) -> str:
-    """``directory`` for an output whose folder exists beforehand, else ``path``."""
-    return "directory" if isinstance(output, OutputFileDatasetConfig) else "path"
 
 
 def _step(entry: Script | Command) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import time
 from dataclasses import dataclass, field
 
 from airflow_mlpipe.errors import DocumentError, InfrastructureError, StepError, TargetError, UserError
-from airflow_mlpipe.model.data import OutputFileDatasetConfig
 from airflow_mlpipe.model.entry import Script
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.binding import InputToken, OutputToken, Token
@@ -140,7 +139,7 @@ class Production:
         places.outputs.mkdir(parents=True, exist_ok=True)
         outputs = self.preparation.binding.outputs
         for name in outputs:
-            if self._is_folder(name):
+            if outputs[name].is_folder:
                 places.output(name).mkdir(exist_ok=True)
         staging = Staging(places.inputs, self._progress)
         staged = {name: staging.stage(bound) for name, bound in self.preparation.binding.inputs.items()}
@@ -167,7 +166,7 @@ class Production:
                 try_number=identity.try_number,
             ),
             inputs={name: item.spec for name, item in staged.items()},
-            outputs={name: OutputSpec(str(places.output(name)), self._is_folder(name)) for name in outputs},
+            outputs={name: OutputSpec(str(places.output(name)), outputs[name].is_folder) for name in outputs},
             environment={
                 "PATH": path,
                 **{name: item.argument for name, item in staged.items()},
@@ -180,9 +179,7 @@ class Production:
         """The program with its fixed arguments, and the PATH on which it and its children look."""
         definition = self.preparation.definition
         with hash_cache(self.settings) as cache:
-            environments = local_environments(
-                definition.target, self.settings, self.datastore, cache, log.info
-            )
+            environments = local_environments(definition.target, self.settings, self.datastore, cache)
             python = environments.interpreter(self.preparation.environment)
         if isinstance(definition.entry, Script):
             return [str(python), definition.entry.script_name], search_path(python)
@@ -204,7 +201,7 @@ class Production:
     def _collect(self, places: AttemptPlaces, result: StepResult, snapshot: str) -> Product:
         contents = self._contents(places)
         unwritten = tuple(name for name, content in contents.items() if content.kind == "missing")
-        if lost := [name for name in unwritten if self._is_folder(name)]:
+        if lost := [name for name in unwritten if self.preparation.binding.outputs[name].is_folder]:
             raise UserError(
                 f"{self.preparation.definition.who}: the folder of output {lost[0]!r} was removed"
             )
@@ -239,9 +236,6 @@ class Production:
         left = places.code / "outputs"
         if left.is_dir() and any(left.iterdir()):
             self.datastore.upload(left, places.files_key, self._progress("keeping ./outputs"))
-
-    def _is_folder(self, name: str) -> bool:
-        return isinstance(self.preparation.binding.outputs[name], OutputFileDatasetConfig)
 
     def _manifest(
         self, places: AttemptPlaces, result: StepResult, contents: dict[str, Content], snapshot: str

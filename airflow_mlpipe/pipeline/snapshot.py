@@ -6,10 +6,8 @@ import hashlib
 from pathlib import Path
 
 from airflow_mlpipe.errors import UserError
-from airflow_mlpipe.model.entry import Script
-from airflow_mlpipe.pipeline.preparation import Preparation
+from airflow_mlpipe.pipeline.preparation import Preparation, code_of_step
 from airflow_mlpipe.reuse.ignore import list_files
-from airflow_mlpipe.reuse.source import code_of
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import snapshot_key
 from airflow_mlpipe.store.snapshot import SnapshotFile, pack
@@ -32,15 +30,7 @@ def take_snapshot(preparation: Preparation) -> bytes:
     def read(path: Path) -> bytes:
         return contents[path] if path in contents else path.read_bytes()
 
-    entry = preparation.definition.entry
-    code = code_of(
-        directory,
-        entry.script_name if isinstance(entry, Script) else None,
-        scope=preparation.definition.reuse.code_scope,
-        read=read,
-        file_digest=lambda path: hashlib.sha256(read(path)).hexdigest(),
-        hash_paths=preparation.definition.reuse.hash_paths,
-    )
+    code = code_of_step(preparation.definition, read, lambda path: hashlib.sha256(read(path)).hexdigest())
     if code.as_document() != preparation.code.as_document():
         raise UserError(
             f"{preparation.definition.who}: the code in {directory} was changed while the step was being "

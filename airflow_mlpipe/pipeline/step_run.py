@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlpipe.pipeline import bundle
@@ -21,8 +19,6 @@ from airflow_mlpipe.store.manifest import Manifest
 
 if TYPE_CHECKING:
     from airflow_mlpipe.pipeline.production import Production
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ class StepRun:
         age = self.task.reuse.max_age
         return None if age is None else age.total_seconds()
 
-    @cached_property
+    @property
     def experiment(self) -> str:
         """What metrics are filed under."""
         return self.task.experiment or self.identity.dag_id

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.progress import Progress
@@ -90,11 +90,16 @@ def directory_digest(entries: tuple[Entry, ...], empty_directories: tuple[str, .
 
 def sha256_file(path: Path, read: Callable[[int], None] = lambda size: None) -> str:
     """The SHA-256 of a file's bytes in hex; *read* is told the size of each block. Raises OSError."""
-    digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-            read(len(block))
+        return sha256_stream(file, read)
+
+
+def sha256_stream(file: Any, read: Callable[[int], None] = lambda size: None) -> str:
+    """The SHA-256, in hex, of what is left to read of an open binary *file*, in blocks as above."""
+    digest = hashlib.sha256()
+    while block := file.read(BLOCK):
+        digest.update(block)
+        read(len(block))
     return digest.hexdigest()
 
 

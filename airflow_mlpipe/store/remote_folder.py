@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.atomic import arriving
+from airflow_mlpipe.store.digest import sha256_stream
 from airflow_mlpipe.store.folder import StoredFile
 from airflow_mlpipe.store.layout import check_key
 from airflow_mlpipe.store.progress import Progress
-from airflow_mlpipe.store.tree import BLOCK, read_tree
+from airflow_mlpipe.store.tree import read_tree
 
 if TYPE_CHECKING:
     from fsspec.callbacks import Callback
@@ -114,15 +114,12 @@ class RemoteFolder:
         yield from sorted(found, key=lambda file: file.key)
 
     def digest(self, key: str) -> str | None:
-        digest = hashlib.sha256()
         with self._reporting("read", key), self._lock:
             try:
                 with self._fs.open(self._path(key), "rb") as file:
-                    while block := file.read(BLOCK):
-                        digest.update(block)
+                    return sha256_stream(file)
             except (FileNotFoundError, IsADirectoryError):
                 return None
-        return digest.hexdigest()
 
     def upload(self, source: Path, key: str, progress: Progress) -> None:
         self.delete_tree(key)

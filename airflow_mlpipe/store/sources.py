@@ -13,7 +13,7 @@ from typing import Any, Literal
 from airflow_mlpipe.errors import StoreError, UserError
 from airflow_mlpipe.model.dataset import Identity
 from airflow_mlpipe.model.reference import PipelineDataReference
-from airflow_mlpipe.store.digest import Entry, describe, directory_digest
+from airflow_mlpipe.store.digest import Entry, describe, directory_digest, sha256_stream
 from airflow_mlpipe.store.progress import Progress
 
 SourceKind = Literal["file", "directory", "missing"]
@@ -206,11 +206,8 @@ def _etag(info: dict[str, Any]) -> str | None:
 
 
 def _bytes_digest(filesystem: Any, path: str) -> str:
-    digest = hashlib.sha256()
     with filesystem.open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return sha256_stream(file)
 
 
 def _is_local(path: str) -> bool:
