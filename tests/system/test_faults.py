@@ -28,8 +28,15 @@ def began(airflow: AirflowInstance, signals: Path, times: int = 1) -> list[Path]
 
 
 def running_children(signals: Path) -> list[int]:
-    """The processes that scripts have started and that still live."""
-    return [pid for file in signals.glob("began-*") if psutil.pid_exists(pid := int(file.read_text()))]
+    """The processes that scripts have started and that still live, zombies not among them."""
+    return [pid for file in signals.glob("began-*") if _lives(pid := int(file.read_text()))]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def manifests(airflow: AirflowInstance, dag_id: str) -> list[Path]:
@@ -152,7 +159,7 @@ def test_marking_a_step_failed_ends_its_whole_process_tree(airflow: AirflowInsta
 
 
 def test_a_step_that_takes_too_long_is_ended_with_its_whole_process_tree(airflow: AirflowInstance) -> None:
-    signals = waiting(airflow, "too_long", "execution_timeout=timedelta(seconds=5)")
+    signals = waiting(airflow, "too_long", "execution_timeout=timedelta(seconds=10)")
     run = airflow.trigger("too_long")
     assert airflow.wait_for_run("too_long", run) == "failed"
     assert list(signals.glob("began-*"))
