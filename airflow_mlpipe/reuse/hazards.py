@@ -1,10 +1,13 @@
 """What code may do that neither its import statements nor its syntax tree show.
 
-Three questions about one module, each answered with a sentence or None:
+Five questions about one module, each answered with a sentence or None:
 
 - *dynamic*: may it import, run or list Python files that its import statements do not name?
 - *text*: does it read source text or line numbers, so that comments and layout matter?
 - *docstrings*: does it read docstrings?
+- *path*: may it change where Python looks for modules? That is dynamic, too.
+- *lister*: does it list, copy or pack folders? That is everyday code; but where the same code names a
+  folder of its own, Python files in there are read as data.
 
 The answers err on the side of yes. A yes costs a rerun after an edit that did not matter; a wrong no
 would reuse a stale result. Names are followed through ``import ... as ...``; a module that has a
@@ -15,12 +18,15 @@ from __future__ import annotations
 
 import ast
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
-Kind = Literal["dynamic", "text", "docstrings"]
+from airflow_mlpipe.reuse.code_tree import names_only_data
+
+Kind = Literal["dynamic", "text", "docstrings", "path", "lister"]
 Finding = tuple[Kind, int, str]
 
 # Importing one of these is enough: they import, run or unpickle by name, or start other programs.
@@ -31,12 +37,15 @@ _MODULES: dict[str, Kind] = {
             "dynaconf", "fabric", "fairseq", "gin", "hydra", "imp", "importlib", "invoke", "jsonargparse",
             "jsonpickle", "kedro", "lazy_import", "lazy_loader", "luigi", "mmcv", "mmengine",
             "modulefinder", "nbclient", "nbconvert", "papermill", "pdb", "pexpect", "pkg_resources",
-            "pkgutil", "plumbum", "profile", "pty", "pytest", "runpy", "sacred", "sh", "site",
+            "pkgutil", "plumbum", "profile", "pty", "pytest", "pyximport", "runpy", "sacred", "sh", "site",
             "stevedore", "subprocess", "timeit", "trace", "unittest", "uvicorn", "zipimport",
         ),
         "dynamic",
     ),
-    **dict.fromkeys(("linecache", "tokenize", "traceback", "triton"), "text"),
+    **dict.fromkeys(
+        ("cgitb", "coverage", "line_profiler", "linecache", "tokenize", "traceback", "tracemalloc", "triton"),
+        "text",
+    ),
     **dict.fromkeys(("doctest", "docopt", "ply"), "docstrings"),
     "pydoc": "dynamic",
 }  # fmt: skip
@@ -62,15 +71,22 @@ _MEMBERS: dict[str, Kind] = {
     ),
     **dict.fromkeys(
         (
-            "ast.get_source_segment", "dill.source", "inspect.currentframe", "inspect.findsource",
+            "ast.get_source_segment", "cloudpickle.dump*", "dill.dump*", "dill.source",
+            "faulthandler.dump_traceback*", "inspect.currentframe", "inspect.findsource",
             "inspect.getblock", "inspect.getcomments", "inspect.getfile", "inspect.getframeinfo",
             "inspect.getinnerframes", "inspect.getouterframes", "inspect.getsource*", "inspect.stack",
             "inspect.trace", "sys._current_frames", "sys._getframe", "torch.jit",
         ),
         "text",
     ),
-    **dict.fromkeys(("ast.get_docstring", "inspect.getdoc"), "docstrings"),
+    **dict.fromkeys(
+        ("ast.get_docstring", "inspect.classify_class_attrs", "inspect.getdoc", "inspect.getmembers*"),
+        "docstrings",
+    ),
 }  # fmt: skip
+
+# Those of the above that change where Python looks for modules.
+_PATH = frozenset({"site.addsitedir", "sys.meta_path", "sys.path", "sys.path_hooks"})
 
 # Telling wherever they appear: as a name, as an attribute, or as a whole string (for getattr).
 _WORDS: dict[str, Kind] = {
@@ -82,29 +98,49 @@ _WORDS: dict[str, Kind] = {
         "dynamic",
     ),
     **dict.fromkeys(
-        ("__code__", "co_firstlineno", "co_lines", "co_positions", "f_lineno", "lineno", "tb_lineno"), "text"
+        (
+            "__cached__", "__code__", "ag_code", "ag_frame", "co_firstlineno", "co_lines", "co_positions",
+            "cr_code", "cr_frame", "f_code", "f_lineno", "gi_code", "gi_frame", "lineno", "tb_frame",
+            "tb_lineno",
+        ),
+        "text",
     ),
-    **dict.fromkeys(("__doc__", "getdoc"), "docstrings"),
+    **dict.fromkeys(("__dict__", "__doc__", "getdoc"), "docstrings"),
 }  # fmt: skip
 
 # As plain names only: attributes of these names (``model.eval()``, ``re.compile()``) are harmless.
 _BUILTINS: dict[str, Kind] = {
     **dict.fromkeys(("compile", "eval", "exec", "globals"), "dynamic"),
-    "help": "docstrings",
+    **dict.fromkeys(("help", "locals", "vars"), "docstrings"),
 }
 
 # Keyword arguments that make a library unpickle, or import, run or pack source files.
 _KEYWORDS = frozenset({"allow_pickle", "code_path", "code_paths", "py_modules", "trust_remote_code"})
 
-# What lists or packs a folder; together with the folder of the code it may reach any file.
+# What lists, copies or packs a folder; together with the folder of the code it may reach any file.
 _LISTERS = frozenset(
     {
-        "copytree", "fwalk", "glob", "iglob", "iterdir", "listdir", "log_artifacts", "log_code",
-        "make_archive", "rglob", "scandir", "upload_folder", "walk",
+        "cmpfiles", "compile_dir", "copy_tree", "copytree", "create_archive", "dircmp", "fwalk", "glob",
+        "iglob", "iterdir", "listdir", "log_artifacts", "log_code", "make_archive", "move", "rglob",
+        "scandir", "tarfile", "upload_folder", "walk", "writepy",
     }
 )  # fmt: skip
 
+# Where "." stands for the folder of the code, rather than for a full stop.
+_HOLDERS = (
+    ast.AnnAssign, ast.Assign, ast.BoolOp, ast.Call, ast.IfExp, ast.List, ast.Return, ast.arguments,
+    ast.keyword,
+)  # fmt: skip
+_OF_TEXTS = frozenset(
+    {
+        "count", "endswith", "find", "index", "partition", "replace", "rfind", "rindex", "rpartition",
+        "rsplit", "rstrip", "split", "startswith", "strip",
+    }
+)  # fmt: skip
+
+_DUNDER = re.compile(r"__[a-z]+__")
 _PYTHON_FILE = re.compile(r"\S*\.pyw?")
+_LINE_NUMBER = re.compile(r"%\(lineno\)|\{[\w.]*\blineno\b|\$\{?lineno\b")
 
 
 @dataclass(frozen=True)
@@ -114,13 +150,19 @@ class Hazards:
     dynamic: str | None = None
     text: str | None = None
     docstrings: str | None = None
+    path: str | None = None
+    lister: str | None = None
 
 
 def find_hazards(tree: ast.Module) -> Hazards:
     """The first hazard of each kind in *tree*, in the order of its lines."""
     first: dict[Kind, tuple[int, str]] = {}
-    for kind, line, what in _Finder(tree).findings():
+    finder = _Finder(tree)
+    for kind, line, what in finder.findings():
         first[kind] = min(first.get(kind, (line, what)), (line, what))
+    if finder.lister is not None:
+        line, name = finder.lister
+        first["lister"] = line, f"uses {name}"
     return Hazards(**{kind: f"line {line} {what}" for kind, (line, what) in first.items()})
 
 
@@ -132,7 +174,9 @@ class _Finder:
             str, tuple[int, tuple[str, ...]]
         ] = {}  # "import pickle as pk", while pk is unused
         self._code_folder: int | None = None  # the line that speaks of the folder of the code
-        self._lister: tuple[int, str] | None = None
+        self.lister: tuple[int, str] | None = None
+        """The first line that lists folders, and by what; known once all findings were made."""
+        self._parsed = _parsed_arguments(tree)
 
     def findings(self) -> Iterator[Finding]:
         for node in ast.walk(self._tree):
@@ -145,18 +189,24 @@ class _Finder:
         while stack:
             node, in_folder = stack.pop()
             if isinstance(node, (ast.Attribute, ast.Name)):
+                if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+                    yield from _assigned(node.attr, node.lineno)
                 names, base = _chain(node)
                 yield from self._used(names, base is None, node.lineno, in_folder)
                 if base is not None:
                     stack.append((base, in_folder or not {"parent", "parents"}.isdisjoint(names)))
                 continue
+            if isinstance(node, _HOLDERS) and _holds_here(node):
+                self._code_folder = self._code_folder or _line(node)
             if isinstance(node, ast.Constant):
                 yield from self._constant(node, in_folder)
+            elif isinstance(node, ast.Subscript):
+                yield from self._item(node, in_folder)
             elif isinstance(node, ast.Call):
                 yield from self._call(node)
                 if _last_name(node.func) == "dirname":
                     in_folder = True
-                elif _is_weights_only(node):
+                elif _is_weights_only(node) or self._is_of_parsed_arguments(node):
                     stack.extend((argument.value, in_folder) for argument in node.keywords)
                     stack.extend((argument, in_folder) for argument in node.args)
                     continue
@@ -188,13 +238,18 @@ class _Finder:
                     self._renamed[alias.asname] = node.lineno, names
             if node.level == 0:
                 yield from _imported(names, node.lineno)
+            if alias.name in _WORDS:
+                yield _WORDS[alias.name], node.lineno, f"imports {alias.name}"
+            elif alias.name == "__file__":
+                yield from self._own_file(node.lineno, in_folder=False)
 
     def _used(self, names: tuple[str, ...], rooted: bool, line: int, in_folder: bool) -> Iterator[Finding]:
         """*names* is ``a.b.c`` in the text; *rooted* says that it starts with a plain name."""
         root, rest = names[0], names[1:]
         imported = self._names.get(root, set()) if rooted else set()
         self._renamed.pop(root, None)
-        for candidate in {names, *((*dotted, *rest) for dotted in imported)}:
+        candidates = {names, *((*dotted, *rest) for dotted in imported)}
+        for candidate in candidates:
             yield from _members(candidate, line)
             if imported and candidate in _guarded:
                 for kind in _guarded[candidate]:
@@ -204,9 +259,9 @@ class _Finder:
         for name in names:
             if name in _WORDS:
                 yield _WORDS[name], line, f"uses {name}"
-            if name in _LISTERS:
-                self._lister = self._lister or (line, name)
-        if names[-1] in {"cwd", "getcwd", "curdir"}:
+        if self.lister is None and (listers := _LISTERS.intersection(chain(*candidates))):
+            self.lister = line, min(listers)
+        if names[-1] in {"cwd", "getcwd", "getcwdb", "curdir"}:
             self._code_folder = self._code_folder or line
         if "__file__" in names:
             yield from self._own_file(line, in_folder)
@@ -215,38 +270,120 @@ class _Finder:
         if in_folder:
             self._code_folder = self._code_folder or line
         else:
-            yield "text", line, "uses __file__ other than for its folder"
+            yield "text", line, "uses the path of its own file other than for its folder"
 
     def _constant(self, node: ast.Constant, in_folder: bool) -> Iterator[Finding]:
         value, line = node.value, node.lineno
         if not isinstance(value, str):
             return
-        if value in _WORDS:
-            yield _WORDS[value], line, f"names {value!r}"
+        if (word := value if value in _WORDS else _hidden_word(value)) is not None:
+            yield _WORDS[word], line, f"names {word!r}"
         elif value == "__file__":
             yield from self._own_file(line, in_folder)
+        elif _LINE_NUMBER.search(value):
+            yield "text", line, "has a format with line numbers"
+        elif value == "TYPE_CHECKING":
+            yield from _assigned(value, line)
         elif _PYTHON_FILE.fullmatch(value):
             yield "dynamic", line, f"names the Python file {value!r}"
             yield "text", line, f"names the Python file {value!r}"
+
+    def _item(self, node: ast.Subscript, in_folder: bool) -> Iterator[Finding]:
+        first = isinstance(node.slice, ast.Constant) and node.slice.value == 0
+        if first and _last_name(node.value) in {"argv", "orig_argv"}:
+            yield from self._own_file(node.lineno, in_folder)
 
     def _call(self, node: ast.Call) -> Iterator[Finding]:
         for keyword in node.keywords:
             off = isinstance(keyword.value, ast.Constant) and not keyword.value.value
             if keyword.arg in _KEYWORDS and not off:
                 yield "dynamic", node.lineno, f"passes {keyword.arg}"
-        here = any(isinstance(item, ast.Constant) and item.value in (".", "./") for item in node.args)
-        nowhere = not node.args and _last_name(node.func) in {"Path", "listdir", "scandir"}
-        if here or nowhere:
+        name = _last_name(node.func)
+        if isinstance(node.func, ast.Name) and name == "dir":
+            yield "docstrings", node.lineno, "uses dir"
+        nowhere = not node.args and name in {"Path", "listdir", "scandir"}
+        empty = bool(node.args) and _is_text(node.args[0], "") and name in {"Path", "abspath", "realpath"}
+        if nowhere or empty or self._globs_here(node):
             self._code_folder = self._code_folder or node.lineno
+
+    def _globs_here(self, node: ast.Call) -> bool:
+        """Whether the function of the module glob looks for any file in the working directory."""
+        names, base = _chain(node.func)
+        called = (
+            {(*dotted, *names[1:]) for dotted in self._names.get(names[0], ())} if base is None else set()
+        )
+        elsewhere = any(keyword.arg == "root_dir" for keyword in node.keywords)
+        if elsewhere or not node.args or called.isdisjoint({("glob", "glob"), ("glob", "iglob")}):
+            return False
+        pattern = node.args[0].value if isinstance(node.args[0], ast.Constant) else None
+        return isinstance(pattern, str) and pattern[:1] in ("*", "?", "[") and not names_only_data(pattern)
+
+    def _is_of_parsed_arguments(self, node: ast.Call) -> bool:
+        """``vars(args)`` of what argparse gave: a namespace, which has no docstring of the author's."""
+        if not (isinstance(node.func, ast.Name) and node.func.id == "vars" and len(node.args) == 1):
+            return False
+        argument = node.args[0]
+        return _parses(argument) or (isinstance(argument, ast.Name) and argument.id in self._parsed)
 
     def _leftovers(self) -> Iterator[Finding]:
         for name, (line, names) in self._renamed.items():
             for kind in _guarded[names]:
                 yield kind, line, f"imports {'.'.join(names)} as {name}, for others to use"
-        if self._code_folder is not None and self._lister is not None:
-            line, name = self._lister
+        if self._code_folder is not None and self.lister is not None:
+            line, name = self.lister
             yield "dynamic", line, f"uses {name}, which may list the folder of the code"
             yield "text", line, f"uses {name}, which may list the folder of the code"
+
+
+def _holds_here(node: ast.AST) -> bool:
+    if isinstance(node, ast.Call) and _last_name(node.func) in _OF_TEXTS:
+        return False
+    return any(_is_text(child, ".", "./") for child in ast.iter_child_nodes(node))
+
+
+def _is_text(node: ast.AST, *values: str) -> bool:
+    return isinstance(node, ast.Constant) and node.value in values
+
+
+def _line(node: ast.AST) -> int:
+    """The line of *node*, or of what is in it: the parameters of a function have none."""
+    return next(inner.lineno for inner in ast.walk(node) if isinstance(inner, ast.expr))
+
+
+def _parsed_arguments(tree: ast.Module) -> frozenset[str]:
+    """The names that, wherever they are bound, stand for the result of a parser's ``parse_args``."""
+    parsed: Counter[str] = Counter()
+    bound: Counter[str] = Counter()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None and _parses(node.value):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [item for target in targets for item in ast.walk(target) if isinstance(item, ast.Name)]
+            parsed.update(name.id for name in names if isinstance(name.ctx, ast.Store))
+        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            bound[node.id] += 1
+        elif isinstance(node, ast.arg):
+            bound[node.arg] += 1
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            bound[node.name] += 1
+        elif isinstance(node, ast.alias):
+            bound[(node.asname or node.name).partition(".")[0]] += 1
+    return frozenset(name for name, times in parsed.items() if bound[name] == times)
+
+
+def _parses(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and _last_name(value.func) in {"parse_args", "parse_known_args"}
+
+
+def _assigned(attribute: str, line: int) -> Iterator[Finding]:
+    # Blocks under "if TYPE_CHECKING" are left out of everything, so nobody may make it true.
+    if attribute == "TYPE_CHECKING":
+        yield "dynamic", line, "sets TYPE_CHECKING"
+        yield "text", line, "sets TYPE_CHECKING"
+
+
+def _hidden_word(text: str) -> str | None:
+    """A telling word inside a string such as "{0.__doc__}"."""
+    return next((word for word in _DUNDER.findall(text) if word in _WORDS), None)
 
 
 def _chain(node: ast.expr) -> tuple[tuple[str, ...], ast.expr | None]:
@@ -290,6 +427,8 @@ def _members(names: tuple[str, ...], line: int) -> Iterator[Finding]:
     """Dangerous members anywhere in a dotted name, so that ``compat.os.system`` is one, too."""
     for start in range(len(names)):
         for end in range(start + 1, len(names)):
+            if (dotted := ".".join(names[start : end + 1])) in _PATH:
+                yield "path", line, f"uses {dotted}"
             for pattern, kind in _member_patterns.get(names[start:end], ()):
                 if pattern.fullmatch(names[end]):
                     yield kind, line, f"uses {'.'.join(names[start : end + 1])}"

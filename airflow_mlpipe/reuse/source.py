@@ -1,27 +1,30 @@
-"""The code part of a recipe: which files of a source directory count, and by what.
+"""The code part of a recipe: which files count, and by what.
 
 In the scope "imports" a Python file counts when the entry script can reach it by import, and it
-counts by its syntax tree. Every other file of the snapshot counts by its bytes. As soon as something
-reachable makes the imports unknowable, every Python file counts; as soon as something reachable reads
-source text or docstrings, those count. The scope "directory" is the plain rule of Azure ML v1: every
-file counts by its bytes.
+counts by its syntax tree. Every other file of the snapshot counts by its bytes, and so does Python in
+a folder that the code lists by name. As soon as something reachable makes the imports unknowable, every
+Python file counts; as soon as something reachable reads source text or docstrings, those count. The
+scope "directory" is the plain rule of Azure ML v1: every file counts by its bytes.
+
+Modules that are imported from the root of the DAG bundle come along with the source directory: those
+that are reached, with their packages' ``__init__.py`` and data, and nothing else of the bundle.
 """
 
 from __future__ import annotations
 
-import hashlib
 import platform
-import stat
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any, Literal
 
 from airflow_mlpipe.errors import DefinitionError
+from airflow_mlpipe.reuse.code_tree import BUNDLE, is_python
 from airflow_mlpipe.reuse.ignore import list_files
-from airflow_mlpipe.reuse.modules import Reach, is_python, reach
-from airflow_mlpipe.reuse.syntax import ANALYSER_VERSION, ImportedName, SourceSyntax, analyse
+from airflow_mlpipe.reuse.modules import Reach, reach
+from airflow_mlpipe.reuse.source_files import SourceFiles
+from airflow_mlpipe.reuse.syntax import ImportedName, SourceSyntax
 
 CodeScope = Literal["imports", "directory"]
 
@@ -37,27 +40,35 @@ _DEAF_TO_DOCSTRINGS = sys.stdlib_module_names | {
 }  # fmt: skip
 
 
-class Memory(Protocol):
-    """Remembers derived facts between calls; forgetting one costs time and nothing else."""
+@dataclass(frozen=True)
+class Surroundings:
+    """What a step's process finds besides its own code when it imports something.
 
-    def lookup(self, kind: str, key: str) -> str | None:
-        """What was remembered last under *kind* and *key*, or None."""
+    ``python_path`` are the folders of the source directory that PYTHONPATH names, as "" or "a/b/".
+    ``installed`` are the top-level modules of the step's interpreter, as far as they are known;
+    ``knows_all`` says that there are no others, but for the standard library's.
+    """
 
-    def remember(self, kind: str, key: str, value: str) -> None:
-        """Keep *value* under *kind* and *key*."""
+    python_path: tuple[str, ...] = ()
+    installed: frozenset[str] = frozenset()
+    knows_all: bool = False
 
 
 @dataclass(frozen=True)
 class Code:
-    """What of a source directory counts for one step.
+    """What code counts for one step.
 
-    ``files`` maps a relative path to "sha256:<hex>" (bytes; "sha256x:" for a file that is executable
-    and not Python) or "python:<hex>" (syntax tree), sorted by path. ``scope`` is the scope that was
-    used; ``why_directory`` says why it is not the one that was asked for. ``external`` are the
-    top-level modules that the code imports from elsewhere, the standard library's among them;
-    ``why_open`` says why it may import others besides, so that all that is installed may matter.
-    ``why_text`` and ``why_docstrings`` say why comments and docstrings count in the scope "imports"
-    or its fallback.
+    ``files`` maps the name of a file, as :mod:`~airflow_mlpipe.reuse.code_tree` has them, to
+    "sha256:<hex>" (bytes; "sha256x:" for a file that is executable and not Python) or "python:<hex>"
+    (syntax tree), sorted by name. ``scope`` is the scope that was used; ``why_directory`` says why it is
+    not the one that was asked for. ``why_text`` and ``why_docstrings`` say why comments and docstrings
+    count in the scope "imports" or its fallback; ``why_listed`` says why Python files of the folders that
+    the code names count by their bytes, reached or not.
+
+    ``external`` are the top-level modules that the code imports from other places, the standard
+    library's among them; ``why_open`` says why it may import others besides, so that all that is
+    installed may matter. ``elsewhere`` are those of the external ones that may come from folders that
+    nobody knows, and ``why_elsewhere`` says why.
     """
 
     files: dict[str, str]
@@ -67,6 +78,14 @@ class Code:
     why_open: str | None = None
     why_text: str | None = None
     why_docstrings: str | None = None
+    why_listed: str | None = None
+    elsewhere: tuple[str, ...] = ()
+    why_elsewhere: str | None = None
+
+    @property
+    def along(self) -> tuple[str, ...]:
+        """The names of the files that come along from the bundle; the step's process needs them."""
+        return tuple(name for name in self.files if name.startswith(BUNDLE))
 
     def as_document(self) -> dict[str, Any]:
         """The part of the recipe."""
@@ -74,105 +93,146 @@ class Code:
 
 
 def code_of(
-    directory: Path,
+    sources: SourceFiles,
     entry: str | None,
     *,
     scope: CodeScope,
-    read: Callable[[Path], bytes],
-    file_digest: Callable[[Path], str],
     hash_paths: Sequence[str] = (),
-    remember: Memory | None = None,
+    around: Surroundings | None = None,
 ) -> Code:
-    """What of *directory* counts for the step whose script is *entry*, relative to it.
+    """What of *sources* counts for the step whose script is *entry*, relative to the source directory.
 
     *entry* None is a command line: nobody knows what it runs, so every file counts by its bytes.
-    *file_digest* gives the SHA-256 of a file's bytes in hex. *hash_paths* are files or folders,
-    relative to *directory*, that count by their bytes besides, even when an ignore file names them.
-    DefinitionError when the directory, the entry script or one of *hash_paths* is not there.
+    *hash_paths* are files or folders, relative to the source directory, that count by their bytes
+    besides, even when an ignore file names them. Without *around* nothing is known of other modules.
+    DefinitionError when the entry script or one of *hash_paths* is not there.
     """
-    snapshot = _Snapshot(Path(directory), read, file_digest, remember)
-    extra = snapshot.named(hash_paths)
-    start = None if entry is None else snapshot.entry(entry)
-    reached = _reach(snapshot, start)
-    if scope == "directory" or start is None:
-        why = None if scope == "directory" else reached.why_open
-        digests = {path: snapshot.bytes_digest(path) for path in snapshot.files}
-        return _code(digests | extra, "directory", reached, why_directory=why)
-    used: CodeScope = "imports" if reached.why_open is None else "directory"
-    analyses = {path: snapshot.analysis(path) for path in sorted(reached.python)}
-    why_text = _first(analyses, lambda syntax: syntax.text)
-    why_docstrings = _why_docstrings(analyses, reached)
-    digests = {path: snapshot.bytes_digest(path) for path in snapshot.files if path not in snapshot.python}
-    for path, syntax in analyses.items():
-        if syntax is None or why_text is not None:
-            digests[path] = snapshot.bytes_digest(path)
-        else:
-            digests[path] = "python:" + (syntax.documented_digest if why_docstrings else syntax.digest)
-    return _code(
-        digests | extra,
-        used,
-        reached,
-        why_directory=reached.why_open,
-        why_text=why_text,
-        why_docstrings=why_docstrings,
-    )
-
-
-def _code(digests: Mapping[str, str], scope: CodeScope, reached: _Reached, **reasons: str | None) -> Code:
-    return Code(
-        files=dict(sorted(digests.items())),
-        scope=scope,
+    step = _StepFiles(sources, entry)
+    extra = step.named(hash_paths)
+    around = around or Surroundings()
+    reached = _reach(step, around)
+    why_elsewhere = _first(reached.analyses, lambda syntax: syntax.path)
+    code = Code(
+        files={},
+        scope="directory" if scope == "directory" or reached.why_open is not None else "imports",
         external=reached.external,
+        why_directory=None if scope == "directory" else reached.why_open,
         why_open=reached.why_open,
-        **reasons,
+        elsewhere=() if why_elsewhere is None else _elsewhere(step, reached),
+        why_elsewhere=why_elsewhere,
     )
+    if scope == "imports" and step.start is not None:
+        why_text = _first(reached.analyses, lambda syntax: syntax.text)
+        listed = _listed(step, reached)
+        code = replace(
+            code,
+            why_text=why_text,
+            why_docstrings=_why_docstrings(reached, around),
+            why_listed=_first(reached.analyses, lambda syntax: syntax.lister) if listed else None,
+        )
+        digests = _digests(step, reached, code) | {name: step.bytes_digest(name) for name in listed}
+    else:
+        digests = {name: step.bytes_digest(name) for name in {*sources.tree.files, *reached.along}}
+    return replace(code, files=dict(sorted((digests | extra).items())))
+
+
+def _digests(step: _StepFiles, reached: _Reached, code: Code) -> dict[str, str]:
+    """The files that count, Python by its syntax as far as *code* lets it."""
+    others = {*step.sources.tree.files, *reached.along} - step.python - reached.analyses.keys()
+    digests = {name: step.bytes_digest(name) for name in others}
+    for name, syntax in reached.analyses.items():
+        if syntax is None or code.why_text is not None:
+            digests[name] = step.bytes_digest(name)
+        else:
+            digests[name] = "python:" + (syntax.documented_digest if code.why_docstrings else syntax.digest)
+    return digests
+
+
+def _listed(step: _StepFiles, reached: _Reached) -> set[str]:
+    """The Python files that the code may read as data.
+
+    Those in a folder that a string of the code names, if any of the code lists folders: the working
+    directory of a step is its code, so relative paths lead there.
+    """
+    syntaxes = [syntax for syntax in reached.analyses.values() if syntax is not None]
+    if all(syntax.lister is None for syntax in syntaxes):
+        return set()
+    paths = {path for syntax in syntaxes for path in syntax.paths}
+    return {name for path in paths for name in step.sources.tree.below(path) if step.is_python(name)}
+
+
+def _elsewhere(step: _StepFiles, reached: _Reached) -> tuple[str, ...]:
+    """The external modules that no file or folder in the source directory has the name of."""
+    known = {part.partition(".")[0] for name in step.sources.tree.files for part in name.split("/")}
+    return tuple(module for module in reached.external if module not in known | sys.stdlib_module_names)
 
 
 @dataclass(frozen=True)
 class _Reached:
-    python: frozenset[str]
+    """``analyses`` are of the Python files that may run; ``along`` is all that comes from the bundle."""
+
+    analyses: dict[str, SourceSyntax | None]
+    along: frozenset[str]
     external: tuple[str, ...]
     why_open: str | None
 
 
-def _reach(snapshot: _Snapshot, start: str | None) -> _Reached:
-    """The Python files that may run: those in reach of *start*, or all when that cannot be told."""
-
-    def imports_of(path: str) -> Sequence[ImportedName]:
-        syntax = snapshot.analysis(path)
-        return () if syntax is None else syntax.imports
-
-    home = "" if start is None else start[: start.rfind("/") + 1]
-    if start is None:
+def _reach(step: _StepFiles, around: Surroundings) -> _Reached:
+    """What is in reach of the script, or of all Python files when that cannot be told."""
+    if step.start is None:
         why: str | None = "the step runs a command line, and what that imports is not known"
     else:
-        found = reach([start], home, snapshot.files, imports_of)
-        why = _why_open(snapshot, start, found)
+        found = _follow(step, [step.start], around, whole_packages=False)
+        why = _why_open(step, found)
         if why is None:
-            return _Reached(found.files & snapshot.python, _top_level(found.external), None)
-    found = reach(sorted(snapshot.python), home, snapshot.files, imports_of)
-    return _Reached(snapshot.python, _top_level(found.external), why)
+            return _reached(step, found, frozenset(), None)
+    found = _follow(step, sorted(step.python), around, whole_packages=True)
+    return _reached(step, found, step.python, why)
 
 
-def _why_open(snapshot: _Snapshot, start: str, found: Reach) -> str | None:
-    for path in sorted(found.files, key=lambda path: (path != start, path)):
-        if path not in snapshot.python:
-            return f"{path} is a compiled module, whose imports cannot be seen"
-        syntax = snapshot.analysis(path)
+def _follow(step: _StepFiles, starts: Sequence[str], around: Surroundings, *, whole_packages: bool) -> Reach:
+    def imports_of(name: str) -> Sequence[ImportedName]:
+        syntax = step.sources.analysis(name)
+        return () if syntax is None else syntax.imports
+
+    return reach(
+        starts,
+        (step.home, *around.python_path),
+        step.sources.tree,
+        imports_of,
+        installed=around.installed,
+        whole_packages=whole_packages,
+    )
+
+
+def _reached(step: _StepFiles, found: Reach, python: frozenset[str], why_open: str | None) -> _Reached:
+    along = {name for name in found.files if name.startswith(BUNDLE)}
+    along |= {data for name in sorted(along) for data in step.sources.data_beside(name)}
+    python |= {name for name in found.files if step.is_python(name)}
+    analyses = {name: step.sources.analysis(name) for name in sorted(python)}
+    return _Reached(analyses, frozenset(along), _top_level(found.external), why_open)
+
+
+def _why_open(step: _StepFiles, found: Reach) -> str | None:
+    for name in sorted(found.files, key=lambda name: (name != step.start, name)):
+        if not step.is_python(name):
+            return f"{name} is a compiled module, whose imports cannot be seen"
+        syntax = step.sources.analysis(name)
         if syntax is None:
-            return f"{path} cannot be parsed by Python {platform.python_version()}"
+            return f"{name} cannot be parsed by Python {platform.python_version()}"
         if syntax.dynamic is not None:
-            return f"{path}: {syntax.dynamic}"
+            return f"{name}: {syntax.dynamic}"
     return None
 
 
-def _why_docstrings(analyses: Mapping[str, SourceSyntax | None], reached: _Reached) -> str | None:
+def _why_docstrings(reached: _Reached, around: Surroundings) -> str | None:
     if reached.why_open is not None:
         return reached.why_open
     for module in reached.external:
-        if module not in _DEAF_TO_DOCSTRINGS:
+        may_be_there = not around.knows_all or module in around.installed
+        if module not in _DEAF_TO_DOCSTRINGS and may_be_there:
             return f"{module} is imported, which may read docstrings"
-    return _first(analyses, lambda syntax: syntax.docstrings)
+    return _first(reached.analyses, lambda syntax: syntax.docstrings)
 
 
 def _first(
@@ -188,90 +248,52 @@ def _top_level(dotted: Collection[str]) -> tuple[str, ...]:
     return tuple(sorted({name.partition(".")[0] for name in dotted}))
 
 
-class _Snapshot:
-    """The files of one source directory, each read at most once and only when it must be."""
+class _StepFiles:
+    """The files of the code as one step has them: its script is Python, whatever it is called."""
 
-    def __init__(
-        self,
-        directory: Path,
-        read: Callable[[Path], bytes],
-        file_digest: Callable[[Path], str],
-        memory: Memory | None,
-    ) -> None:
-        self._directory = directory
-        self._read = read
-        self._file_digest = file_digest
-        self._memory = memory
-        self._digests: dict[str, str] = {}
-        self._analyses: dict[str, SourceSyntax | None] = {}
-        self.files = tuple(map(str, list_files(directory)))
-        self.python = frozenset(filter(is_python, self.files))
+    def __init__(self, sources: SourceFiles, entry: str | None) -> None:
+        self.sources = sources
+        self.start = None if entry is None else self._listed(entry)
+        self.python = sources.python | ({self.start} if self.start else set())
 
-    def entry(self, name: str) -> str:
-        """The path of the entry script in the listing; it is Python, whatever it is called."""
-        path = str(PurePosixPath(name))
-        if path not in self.files:
-            there = (self._directory / name).is_file()
-            raise DefinitionError(
-                f"the entry script {name!r} is not in the snapshot of {str(self._directory)!r}: "
-                + ("an ignore file names it, or it lies outside; " if there else "there is no such file; ")
-                + "name a script relative to the source directory"
-            )
-        self.python |= {path}
-        return path
+    @property
+    def home(self) -> str:
+        """The folder of the script, in which Python looks first."""
+        return "" if self.start is None else self.start[: self.start.rfind("/") + 1]
+
+    def is_python(self, name: str) -> bool:
+        """Whether a file of the directory or the bundle is Python source to this step."""
+        return name in self.python or is_python(name)
+
+    def bytes_digest(self, name: str) -> str:
+        """The file's digest as it is in a recipe when its bytes count."""
+        executable = not self.is_python(name) and self.sources.is_executable(name)
+        return ("sha256x:" if executable else "sha256:") + self.sources.digest(name)
 
     def named(self, hash_paths: Sequence[str]) -> dict[str, str]:
         """The digests of all files that *hash_paths* name, by their paths relative to the directory."""
+        directory = self.sources.tree.directory
         digests = {}
         for name in hash_paths:
             relative = PurePosixPath(name)
-            path = self._directory / relative
+            path = directory / relative
             if relative.is_absolute() or not (path.is_file() or path.is_dir()):
                 raise DefinitionError(
-                    f"hash_paths names {name!r}, which is not a file or folder in "
-                    f"{str(self._directory)!r}; give paths relative to the source directory"
+                    f"hash_paths names {name!r}, which is not a file or folder in {str(directory)!r}; "
+                    "give paths relative to the source directory"
                 )
             inside = [relative] if path.is_file() else [relative / item for item in list_files(path)]
             digests.update({str(item): self.bytes_digest(str(item)) for item in inside})
         return digests
 
-    def bytes_digest(self, path: str) -> str:
-        source = path in self.python or is_python(path)
-        executable = not source and (self._directory / path).stat().st_mode & stat.S_IXUSR
-        return ("sha256x:" if executable else "sha256:") + self._digest(path)
-
-    def analysis(self, path: str) -> SourceSyntax | None:
-        """What the Python file says, or None when it does not parse."""
-        if path not in self._analyses:
-            self._analyses[path] = self._recalled(path)
-        return self._analyses[path]
-
-    def _recalled(self, path: str) -> SourceSyntax | None:
-        if self._memory is None:
-            return analyse(self._content(path), path)
-        text = self._memory.lookup("syntax", _memory_key(self._digest(path)))
-        if text is not None:
-            try:
-                return None if text == "null" else SourceSyntax.from_json(text)
-            except (ValueError, TypeError, KeyError, AttributeError):
-                pass  # a damaged memory is a forgotten one
-        syntax = analyse(self._content(path), path)
-        self._memory.remember(
-            "syntax", _memory_key(self._digest(path)), "null" if syntax is None else syntax.to_json()
-        )
-        return syntax
-
-    def _content(self, path: str) -> bytes:
-        data = self._read(self._directory / path)
-        # What is parsed is what counts, should the file have changed since its digest was taken.
-        self._digests[path] = hashlib.sha256(data).hexdigest()
-        return data
-
-    def _digest(self, path: str) -> str:
-        if path not in self._digests:
-            self._digests[path] = self._file_digest(self._directory / path)
-        return self._digests[path]
-
-
-def _memory_key(digest: str) -> str:
-    return f"{ANALYSER_VERSION}:{platform.python_version()}:{digest}"
+    def _listed(self, entry: str) -> str:
+        tree = self.sources.tree
+        path = str(PurePosixPath(entry))
+        if path not in tree.files:
+            there = (tree.directory / entry).is_file()
+            raise DefinitionError(
+                f"the entry script {entry!r} is not in the snapshot of {str(tree.directory)!r}: "
+                + ("an ignore file names it, or it lies outside; " if there else "there is no such file; ")
+                + "name a script relative to the source directory"
+            )
+        return path

@@ -10,15 +10,19 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import posixpath
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 from airflow_mlpipe.reuse.hazards import find_hazards
 
-ANALYSER_VERSION = 1
+ANALYSER_VERSION = 3
 """Goes up whenever :func:`analyse` may answer differently for the same bytes."""
 
+_TYPING = frozenset({"typing", "typing_extensions"})
+_FLAG = "TYPE_CHECKING"
+_LONGEST_PATH = 255
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 # What follows from the rest of the tree (ctx), or has no meaning at run time.
 _FIELDS_WITHOUT_MEANING = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
@@ -42,8 +46,10 @@ class SourceSyntax:
     """What one Python file says.
 
     ``digest`` ignores comments, layout and docstrings; ``documented_digest`` ignores comments and
-    layout. ``dynamic``, ``text`` and ``docstrings`` are the sentences of
-    :class:`~airflow_mlpipe.reuse.hazards.Hazards`.
+    layout. ``dynamic``, ``text``, ``docstrings``, ``path`` and ``lister`` are the sentences of
+    :class:`~airflow_mlpipe.reuse.hazards.Hazards`. ``paths`` are the strings that may be relative paths
+    or the beginnings of such, normal and without a slash at their end. What stands under
+    ``if TYPE_CHECKING`` is no part of any of these, since nothing runs it.
     """
 
     digest: str
@@ -52,6 +58,9 @@ class SourceSyntax:
     dynamic: str | None
     text: str | None
     docstrings: str | None
+    path: str | None
+    lister: str | None
+    paths: tuple[str, ...]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))
@@ -61,7 +70,7 @@ class SourceSyntax:
         """Read what :meth:`to_json` wrote; ValueError, TypeError or KeyError for any other text."""
         document = json.loads(text)
         imports = tuple(ImportedName(**item) for item in document.pop("imports"))
-        return cls(imports=imports, **document)
+        return cls(imports=imports, paths=tuple(document.pop("paths")), **document)
 
 
 def analyse(data: bytes, filename: str) -> SourceSyntax | None:
@@ -72,7 +81,7 @@ def analyse(data: bytes, filename: str) -> SourceSyntax | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes and the like are the author's business
-            tree = ast.parse(data, filename)
+            tree = _without_type_checking(ast.parse(data, filename))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     digest, documented_digest = _digests(tree)
@@ -84,7 +93,49 @@ def analyse(data: bytes, filename: str) -> SourceSyntax | None:
         dynamic=hazards.dynamic,
         text=hazards.text,
         docstrings=hazards.docstrings,
+        path=hazards.path,
+        lister=hazards.lister,
+        paths=tuple(sorted(set(_paths(tree)))),
     )
+
+
+def _without_type_checking(tree: ast.Module) -> ast.Module:
+    """Empty, in place, the blocks that surely nothing but a type checker reads."""
+    nodes = list(ast.walk(tree))
+    flags = _type_checking_flags(nodes)
+    for node in nodes:
+        if isinstance(node, ast.If) and _is_one_of(flags, node.test):
+            node.body = [ast.Pass()]
+    return tree
+
+
+def _is_one_of(flags: set[str], test: ast.expr) -> bool:
+    if isinstance(test, ast.Attribute) and isinstance(test.value, ast.Name):
+        return f"{test.value.id}.{test.attr}" in flags
+    return isinstance(test, ast.Name) and test.id in flags
+
+
+def _type_checking_flags(nodes: list[ast.AST]) -> set[str]:
+    """How a module writes the constant of ``typing`` that is false when it runs."""
+    flags, rebound = set(), set()
+    for node in nodes:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            module = "" if isinstance(node, ast.Import) or node.level else node.module
+            for item in node.names:
+                name = item.asname or item.name
+                if isinstance(node, ast.Import) and item.name in _TYPING:
+                    flags.add(f"{name}.{_FLAG}")
+                elif module in _TYPING and item.name == _FLAG:
+                    flags.add(name)
+                else:
+                    rebound.add(name.partition(".")[0])
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            rebound.add(node.id)
+        elif isinstance(node, ast.arg):
+            rebound.add(node.arg)
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            rebound.add(node.name)
+    return set() if "*" in rebound else {flag for flag in flags if flag.partition(".")[0] not in rebound}
 
 
 def _imports(tree: ast.Module) -> Iterator[ImportedName]:
@@ -93,6 +144,22 @@ def _imports(tree: ast.Module) -> Iterator[ImportedName]:
             yield from (ImportedName(alias.name, None, 0) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (ImportedName(node.module or "", alias.name, node.level) for alias in node.names)
+
+
+def _paths(tree: ast.Module) -> Iterator[str]:
+    # A key that something is looked up by, as in config["model"], is no path by itself.
+    keys = {
+        node.slice
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in keys:
+            text = node.value
+            if text and len(text) <= _LONGEST_PATH and text.isprintable() and not text.startswith(("/", "-")):
+                path = posixpath.normpath(text)
+                if path != "." and not path.startswith(".."):
+                    yield path
 
 
 def _digests(tree: ast.Module) -> tuple[str, str]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from airflow_mlpipe.errors import DocumentError
+from airflow_mlpipe.errors import DocumentError, InfrastructureError
 from airflow_mlpipe.records import LaunchSpec, StepResult, from_json, to_json
 from airflow_mlpipe.store.atomic import arriving, temporary_beside, write_through
 
@@ -58,14 +59,14 @@ class AttemptDirectory:
         return from_json(StepResult, _read(self.result_path))
 
     def write_spec(self, spec: LaunchSpec) -> None:
-        """Write the spec atomically, for the owner's eyes only."""
-        with arriving(self.spec_path) as temporary:
+        """Write the spec atomically, for the owner's eyes only. Raises InfrastructureError."""
+        with _writing(self.spec_path), arriving(self.spec_path) as temporary:
             temporary.touch(mode=0o600)
             temporary.write_text(to_json(spec), "utf8")
 
     def write_result(self, result: StepResult) -> None:
-        """Write the result atomically and durably, unless there is one."""
-        with temporary_beside(self.result_path) as temporary:
+        """Write the result atomically and durably, unless there is one. Raises InfrastructureError."""
+        with _writing(self.result_path), temporary_beside(self.result_path) as temporary:
             write_through(temporary, to_json(result).encode())
             try:
                 os.link(temporary, self.result_path)  # unlike a rename, a link never replaces
@@ -110,6 +111,16 @@ class TargetDriver(Protocol):
         Raises InfrastructureError when it is lost or still running, DocumentError when its result
         cannot be read.
         """
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot write {path}: {error}; check that its disk is mounted, has room, and may be written"
+        ) from error
 
 
 def _read(path: Path) -> bytes:

@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,14 +19,18 @@ from airflow_mlpipe.model.environment import Environment
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.digest import sha256_file
 from airflow_mlpipe.store.layout import environment_lock_key
-from airflow_mlpipe.targets.interpreter import Memory, describe_everything, describe_imports
+from airflow_mlpipe.targets.installed import Memory
+from airflow_mlpipe.targets.interpreter import describe_everything, describe_imports, installed_modules
+from airflow_mlpipe.targets.interrogation import Interpreter, interrogate
+from airflow_mlpipe.targets.python_path import PythonPath
 from airflow_mlpipe.targets.virtualenv import VirtualEnvironments
 
 
 class Needs(Protocol):
     """What a step's code needs: ``external`` are the top-level modules that it is known to import.
 
-    ``why_open`` says why it may import others as well, None when it cannot.
+    ``why_open`` says why it may import others as well, None when it cannot. ``elsewhere`` are those that may
+    come from folders that nobody knows, and ``why_elsewhere`` says why.
     """
 
     @property
@@ -35,6 +38,12 @@ class Needs(Protocol):
 
     @property
     def why_open(self) -> str | None: ...
+
+    @property
+    def elsewhere(self) -> Sequence[str]: ...
+
+    @property
+    def why_elsewhere(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -52,11 +61,23 @@ class StepEnvironment:
     undetermined: tuple[str, ...] = ()
 
 
+class UnresolvedPackages(TargetError):
+    """What a list of *packages* stands for is not known yet, and the caller may not find out."""
+
+    def __init__(self, packages: Sequence[str]) -> None:
+        self.packages = tuple(packages)
+        super().__init__(
+            f"the packages {', '.join(packages)} were never resolved; run a step that needs them"
+        )
+
+
 class LocalEnvironments:
     """Plans and provides environments on this worker.
 
-    A list of packages is resolved once for all workers; the result is kept in the *datastore*.
-    *cache* is the folder for virtual environments; *say* gets progress lines.
+    A list of packages is resolved once for all workers; the result is kept in the *datastore*, unless one of
+    *others*, to which nothing is written, has it: who reuses their outputs must mean the same by a list.
+    *cache* is the folder for virtual environments; *say* gets progress lines. Unless *resolves_packages*,
+    packages that nobody has resolved so far raise UnresolvedPackages.
     """
 
     def __init__(
@@ -66,29 +87,43 @@ class LocalEnvironments:
         cache: Path,
         memory: Memory,
         say: Callable[[str], None],
+        *,
+        others: Sequence[Datastore] = (),
+        resolves_packages: bool = True,
     ) -> None:
         self._target = target
         self._datastore = datastore
+        self._others = others
         self._memory = memory
         self._virtual = VirtualEnvironments(cache)
         self._say = say
+        self._resolves_packages = resolves_packages
 
-    def plan(self, environment: Environment, needs: Needs, program: str | None = None) -> StepEnvironment:
+    def plan(
+        self, environment: Environment, needs: Needs, path: PythonPath, program: str | None = None
+    ) -> StepEnvironment:
         """The environment as it counts in the fingerprint.
 
-        *program* is what a command starts; None for a Python script. Raises TargetError when packages cannot
-        be resolved, or an interpreter or program is not there.
+        *path* is what PYTHONPATH adds; *program* is what a command starts, None for a Python script. Raises
+        TargetError when packages cannot be resolved, or an interpreter or program is not there.
         """
         if environment.is_isolated:
-            planned = self._isolated(environment)
-        elif self._target.python is not None:
-            planned = self._other_interpreter(self._target.python, needs)
+            planned = self._isolated(environment, needs, path)
         else:
-            planned = self._of_worker(needs)
+            planned = self._of_interpreter(needs, path)
         if program is None:
             return planned
         document = {**planned.document, "program": _program_document(program, planned)}
         return StepEnvironment(document, planned.python, planned.lock, planned.undetermined)
+
+    def modules(self, environment: Environment, path: PythonPath) -> frozenset[str]:
+        """Top-level modules that are installed there, as far as they are known; raises as :meth:`plan`.
+
+        Of a virtual environment only the names of the distributions are known.
+        """
+        if environment.is_isolated:
+            return frozenset(name.replace("-", "_") for name in self._distributions(environment)[1])
+        return installed_modules(paths=self._ask(path).paths, remember=self._memory)
 
     def interpreter(self, planned: StepEnvironment) -> Path:
         """The interpreter of a planned environment, built now if need be. Raises TargetError."""
@@ -96,20 +131,31 @@ class LocalEnvironments:
             return Path(planned.python)
         return self._virtual.python(planned.lock, planned.python, self._say)
 
-    def _isolated(self, environment: Environment) -> StepEnvironment:
+    def _isolated(self, environment: Environment, needs: Needs, path: PythonPath) -> StepEnvironment:
         version = environment.python_version or _minor_version(sys.version_info)
-        lock = self._lock(environment.pip_packages, version) if environment.pip_packages else ""
+        lock, distributions = self._distributions(environment)
+        beside, undetermined = self._found(needs, path.outside)
         document = {
             "python": version,
             "packages": sorted(environment.pip_packages),
-            "distributions": dict(line.split("==", 1) for line in lock.splitlines() if "==" in line),
+            "distributions": distributions
+            | {name: found for name, found in beside.items() if not name.startswith("missing:")},
         }
-        return StepEnvironment(document, version, lock)
+        return StepEnvironment(document, version, lock, undetermined)
+
+    def _distributions(self, environment: Environment) -> tuple[str, dict[str, str]]:
+        """The lock of a virtual environment, and the versions that it names."""
+        version = environment.python_version or _minor_version(sys.version_info)
+        lock = self._lock(environment.pip_packages, version) if environment.pip_packages else ""
+        return lock, dict(line.split("==", 1) for line in lock.splitlines() if "==" in line)
 
     def _lock(self, packages: Sequence[str], version: str) -> str:
         wanted = json.dumps([sorted(packages), version, sys.platform, platform.machine()])
         key = environment_lock_key(_sha256(wanted))
-        kept = self._datastore.read(key)
+        known = (store.read(key) for store in (self._datastore, *self._others))
+        kept = next((lock for lock in known if lock is not None), None)
+        if kept is None and not self._resolves_packages:
+            raise UnresolvedPackages(packages)
         if kept is None:
             self._datastore.create(key, self._virtual.resolve(packages, version, self._say).encode())
             # Another worker may have been first; all install what the datastore says.
@@ -118,27 +164,32 @@ class LocalEnvironments:
             raise TargetError(f"the resolved packages vanished from the datastore: {key}")
         return kept.decode()
 
-    def _of_worker(self, needs: Needs) -> StepEnvironment:
-        document: dict[str, Any] = {"python": _minor_version(sys.version_info)}
-        return self._with_distributions(document, sys.executable, needs, None)
+    def _of_interpreter(self, needs: Needs, path: PythonPath) -> StepEnvironment:
+        interpreter = self._ask(path)
+        versions, undetermined = self._found(needs, interpreter.paths)
+        undetermined += tuple(
+            f"{needs.why_elsewhere}, and {module} is neither in source_directory nor installed, so it may "
+            "come from anywhere; put it into source_directory or the DAG bundle, or name its folder in "
+            "PYTHONPATH"
+            for module in needs.elsewhere
+            if f"missing:{module}" in versions
+        )
+        document = {"python": interpreter.version, "distributions": versions}
+        return StepEnvironment(document, self._python, None, undetermined)
 
-    def _other_interpreter(self, python: str, needs: Needs) -> StepEnvironment:
-        version, paths = _interrogate(python, self._memory)
-        return self._with_distributions({"python": version}, python, needs, paths)
+    @property
+    def _python(self) -> str:
+        return self._target.python or sys.executable
 
-    def _with_distributions(
-        self, document: dict[str, Any], python: str, needs: Needs, paths: Sequence[str] | None
-    ) -> StepEnvironment:
-        imported = describe_imports(needs.external, paths=paths, remember=self._memory)
-        versions, unknown = dict(imported.versions), dict(imported.unknown)
-        if needs.why_open is not None:
-            # Code that may import anything depends on all that is installed.
-            installed = describe_everything(paths=paths, remember=self._memory)
-            versions.update(installed.versions)
-            unknown.update(installed.unknown)
-        document["distributions"] = dict(sorted(versions.items()))
-        undetermined = tuple(sentence for _, sentence in sorted(unknown.items()))
-        return StepEnvironment(document, python, None, undetermined)
+    def _ask(self, path: PythonPath) -> Interpreter:
+        return interrogate(self._python, path.outside, self._memory)
+
+    def _found(self, needs: Needs, paths: Sequence[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+        """What the code depends on in *paths*, and sentences on what cannot be told."""
+        # Code that may import anything depends on all that is there.
+        describe = describe_imports if needs.why_open is None else describe_everything
+        found = describe(needs.external, paths=paths, remember=self._memory)
+        return found.versions, tuple(sentence for _, sentence in sorted(found.unknown.items()))
 
 
 def search_path(python: Path) -> str:
@@ -157,26 +208,6 @@ def _program_document(program: str, planned: StepEnvironment) -> dict[str, str]:
     if path is None:
         raise TargetError(f"the program {program!r} is not on this worker's PATH; install it, or correct it")
     return {"name": program, "digest": sha256_file(Path(path))}
-
-
-def _interrogate(python: str, memory: Memory) -> tuple[str, list[str]]:
-    """The minor version and the search path of another interpreter."""
-    try:
-        real = os.path.realpath(python)
-        status = Path(real).stat()
-        key = f"{python}\0{real}\0{status.st_mtime_ns}\0{status.st_size}"
-        answer = memory.lookup("interpreter", key)
-        if answer is None:
-            code = "import json, sys; print(json.dumps(['%d.%d' % sys.version_info[:2], sys.path[1:]]))"
-            asked = subprocess.run(
-                [python, "-c", code], capture_output=True, text=True, check=True, timeout=60
-            )
-            answer = asked.stdout
-            memory.remember("interpreter", key, answer)
-        version, paths = json.loads(answer)
-    except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise TargetError(f"the interpreter {python} does not answer: {error}") from error
-    return version, paths
 
 
 def _minor_version(version: Any) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 import pytest
 
@@ -54,7 +55,22 @@ def hazards(source: str) -> Hazards:
         "ROOT.glob('*.py')",
         "import os; os.walk(os.path.dirname(__file__))",
         "from pathlib import Path; list(Path().iterdir())",
+        "from pathlib import Path; list(Path('').iterdir())",
+        "import os; os.listdir(os.path.abspath(''))",
+        "import os; here = '.'\nos.listdir(here)",
+        "import os\ndef f(folder='.'): os.listdir(folder)",
+        "import os; parser.add_argument('--root', default='.'); os.walk(args.root)",
+        "from os import walk as w; w('.')",
+        "import glob; glob.glob('*')",
+        "from glob import iglob as find; find('**/*', recursive=True)",
         "import shutil; shutil.copytree('.', out)",
+        "import tarfile; tarfile.open('code.tar', 'w').add('.')",
+        "from importlib import resources; resources.files('package')",
+        "import pkgutil; pkgutil.get_data('package', 'a.json')",
+        "import pyximport; pyximport.install()",
+        "from helper import __path__ as where",
+        "import typing; typing.TYPE_CHECKING = True",
+        "import typing; setattr(typing, 'TYPE_CHECKING', True)",
     ],
 )
 def test_code_that_may_import_or_run_other_files_is_dynamic(source: str) -> None:
@@ -82,10 +98,20 @@ def test_code_that_may_import_or_run_other_files_is_dynamic(source: str) -> None
         "import joblib; joblib.dump(model, f); joblib.Parallel(2)",
         "import pathlib; config = pathlib.Path(__file__).resolve().parent / 'config.yaml'",
         "import os; here = os.path.dirname(os.path.abspath(__file__))",
+        "import os, sys; here = os.path.dirname(sys.argv[0]); rate = sys.argv[1]",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING: pass",
+        "import tarfile; tarfile.open(args.data).extractall(args.out)",
+        "import logging; logging.basicConfig(format='%(name)s: %(message)s')",
+        "import glob; glob.glob('*.csv'); glob.glob('*', root_dir=args.data)",
+        "import os; os.listdir(args.data); '.'.join(names); name.split('.'); f'{name}.{number}'",
+        "args = parser.parse_args(); print(vars(args))",
+        "args, rest = parser.parse_known_args(); print(vars(args), vars(parser.parse_args()))",
+        "for dir in folders: print(dir)",
+        "import logging; logging.exception('why')",
     ],
 )
 def test_everyday_code_has_no_hazard(source: str) -> None:
-    assert hazards(source) == Hazards()
+    assert replace(hazards(source), lister=None) == Hazards()
 
 
 @pytest.mark.parametrize(
@@ -103,6 +129,17 @@ def test_everyday_code_has_no_hazard(source: str) -> None:
         "open(helper.__file__)",
         "import torch\n@torch.jit.script\ndef f(): ...",
         "open('helper.py')",
+        "import sys; print(open(sys.argv[0]).read())",
+        "from helper import __file__ as where",
+        "import tracemalloc",
+        "'{0.__code__}'.format(f)",
+        "import logging; logging.basicConfig(format='%(filename)s:%(lineno)d %(message)s')",
+        "import logging; logging.Formatter('{lineno:>4} {message}', style='{')",
+        "import logging; logging.Formatter('${lineno} $message', style='$')",
+        "'{0.lineno}'.format(record)",
+        "repr(generator.gi_frame)",
+        "import faulthandler; faulthandler.dump_traceback(f)",
+        "import cloudpickle; cloudpickle.dump(f, out)",
     ],
 )
 def test_code_that_reads_source_or_line_numbers_counts_by_its_text(source: str) -> None:
@@ -121,10 +158,55 @@ def test_code_that_reads_source_or_line_numbers_counts_by_its_text(source: str) 
         "import doctest",
         "import pydoc",
         "from docopt import docopt",
+        "from helper import __doc__ as text",
+        "'{0.__doc__}'.format(helper)",
+        "vars(helper)",
+        "f = vars",
+        "args = parser.parse_args()\ndef f(args): return vars(args)",
+        "args = parser.parse_args(); import helper as args; vars(args)",
+        "Model.__dict__.items()",
+        "[getattr(helper, name) for name in dir(helper)]",
+        "locals()",
+        "import inspect; inspect.getmembers(helper)",
+        "from inspect import getmembers_static as members",
+        "import inspect; inspect.classify_class_attrs(Model)",
     ],
 )
 def test_code_that_reads_docstrings_is_found(source: str) -> None:
     assert hazards(source).docstrings is not None
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import sys; sys.path.insert(0, '/opt/shared')",
+        "from sys import path; path.append('lib')",
+        "import sys as s; s.meta_path.append(finder)",
+        "import site; site.addsitedir('/opt/shared')",
+    ],
+)
+def test_code_that_changes_where_python_looks_is_found_and_dynamic(source: str) -> None:
+    assert hazards(source).path is not None
+    assert hazards(source).dynamic is not None
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import os; os.listdir(folder)",
+        "from os import scandir as look; look(folder)",
+        "import glob; glob.glob(pattern)",
+        "path.rglob('*')",
+        "import shutil; shutil.copytree(folder, out)",
+        "import shutil; shutil.move(folder, out)",
+        "import tarfile; tarfile.open(out, 'w').add(folder)",
+        "import filecmp; filecmp.dircmp(one, other)",
+        "import zipfile; zipfile.PyZipFile('a.zip', 'w').writepy(folder)",
+    ],
+)
+def test_code_that_lists_or_packs_folders_is_found_and_nothing_else_for_that(source: str) -> None:
+    assert hazards(source).lister is not None
+    assert replace(hazards(source), lister=None) == Hazards()
 
 
 def test_the_sentence_names_the_first_line_and_what_is_there() -> None:

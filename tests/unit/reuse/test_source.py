@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_mlpipe.errors import DefinitionError
-from airflow_mlpipe.reuse.source import Code, code_of
+from airflow_mlpipe.reuse.source import Code, Surroundings, code_of
+from airflow_mlpipe.reuse.source_files import SourceFiles
 
 TRAIN = '''"""Trains."""
 import helper
@@ -35,10 +36,10 @@ FILES = {
 class Source:
     """A source directory to edit."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, files: dict[str, str] | None = None) -> None:
         self.directory = directory
         self.reads: list[str] = []
-        self.write_all(FILES)
+        self.write_all(FILES if files is None else files)
 
     def write_all(self, files: dict[str, str]) -> None:
         for name, text in files.items():
@@ -58,11 +59,11 @@ class Source:
         self.write(name, text.replace(old, new))
 
     def code(self, entry: str | None = "train.py", **options: Any) -> Code:
-        return code_of(
-            self.directory,
-            entry,
-            **{"scope": "imports", "read": self._read, "file_digest": file_digest, **options},
-        )
+        of_files = {name: options.pop(name) for name in ("read", "bundle", "remember") if name in options}
+        return code_of(self.files(**of_files), entry, **{"scope": "imports", **options})
+
+    def files(self, **options: Any) -> SourceFiles:
+        return SourceFiles(self.directory, **{"read": self._read, "file_digest": file_digest, **options})
 
     def _read(self, path: Path) -> bytes:
         self.reads.append(path.name)
@@ -122,6 +123,8 @@ WITH_EFFECT: dict[str, Edit] = {
     "a module that hides an installed one": lambda s: s.write("pandas.py", ""),
     "a module that hides one of the standard library": lambda s: s.write("random.py", ""),
     "a stub": lambda s: s.write("helper.pyi", ""),
+    "the source of a compiled module": lambda s: s.write("fast.pyx", ""),
+    "a program in another language": lambda s: s.write("fit.R", ""),
     "a module that becomes a package": lambda s: s.write("helper/__init__.py", ""),
 }
 
@@ -229,6 +232,76 @@ def test_the_text_of_all_files_counts_when_any_reads_source(source: Source) -> N
     assert source.code().files["helper.py"] != before.files["helper.py"]
 
 
+class TestAFolderOfPythonThatIsListed:
+    LISTING = "import os\nprint([open('package/' + name).read() for name in os.listdir('package')])\n"
+
+    @pytest.mark.parametrize(
+        "listing",
+        [
+            LISTING,
+            "from pathlib import Path\nprint(list(Path('package').glob('*')))\n",
+            "import shutil\nshutil.copytree('./package', out)\n",
+            "import tarfile\ntarfile.open('/tmp/code.tar', 'w').add('package')\n",
+            "import filecmp\nfilecmp.dircmp('package', other)\n",
+            "import os, settings\nos.listdir(settings.FOLDER)\n",
+        ],
+    )
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            lambda s: s.write("package/new.py", ""),
+            lambda s: s.append("package/unused.py", "# why\n"),
+            lambda s: s.append("package/layers.py", "# why\n"),
+        ],
+    )
+    def test_counts_by_its_bytes(self, source: Source, listing: str, edit: Edit) -> None:
+        source.write("settings.py", "FOLDER = 'package'\n")
+        source.append("train.py", listing)
+        before = source.code()
+        assert before.why_listed is not None
+        assert before.scope == "imports"
+        edit(source)
+        assert source.code().as_document() != before.as_document()
+
+    @pytest.mark.parametrize("name", ["prepare.py", "helper.py", "other/new.py"])
+    def test_leaves_other_files_as_they_are(self, source: Source, name: str) -> None:
+        source.append("train.py", self.LISTING)
+        source.write("other/new.py", "")
+        before = source.code()
+        source.append(name, "# why\n")
+        assert source.code() == before
+
+    @pytest.mark.parametrize(
+        "everyday",
+        [
+            "import os\nos.listdir(args.data)\n",
+            "print('package')\n",
+            "import os\nprint(os.listdir(args.data), config['package'])\n",
+            "import glob\nglob.glob('package/*.csv')\n",
+        ],
+    )
+    def test_is_not_one_that_is_named_without_being_listed(self, source: Source, everyday: str) -> None:
+        source.append("train.py", everyday)
+        before = source.code()
+        source.append("package/layers.py", "# why\n")
+        source.write("package/new.py", "")
+        assert source.code() == before
+
+    def test_counts_by_its_bytes_when_imports_cannot_be_told(self, source: Source) -> None:
+        source.append("train.py", "import importlib\n" + self.LISTING)
+        files = source.code().files
+        assert (files["package/unused.py"][:7], files["prepare.py"][:7]) == ("sha256:", "python:")
+
+
+def test_bytecode_without_its_source_is_no_part_of_the_code_so_that_nothing_runs_it(source: Source) -> None:
+    before = source.code().as_document()
+    source.write("helper_of_helper.pyc", b"bytecode")
+    source.append("helper.py", "import helper_of_helper\n")
+    after = source.code()
+    assert after.files.keys() == before["files"].keys()
+    assert "helper_of_helper" in after.external
+
+
 def test_a_script_in_a_folder_imports_from_there(source: Source) -> None:
     source.write("steps/train.py", "import near\n")
     source.write("steps/near.py", "")
@@ -249,6 +322,15 @@ def test_a_link_counts_by_what_it_points_to(source: Source) -> None:
     before = source.code()
     source.write("lib/real.py", "x = 2\n")
     assert source.code().files["linked.py"] != before.files["linked.py"]
+
+
+def test_a_linked_folder_counts_by_what_is_in_it(source: Source) -> None:
+    source.write("lib/inner/a.py", "x = 1\n")
+    (source.directory / "linked").symlink_to("lib/inner")
+    source.append("train.py", "import linked.a\n")
+    before = source.code()
+    source.write("lib/inner/a.py", "x = 2\n")
+    assert source.code().files["linked/a.py"] != before.files["linked/a.py"]
 
 
 @pytest.mark.parametrize("name", ["prepare.py", "package", "../outside/a.txt", "secret.log"])
@@ -280,6 +362,160 @@ def test_an_ignored_script_is_refused_with_the_reason(source: Source) -> None:
     source.write(".mlpipeignore", "train.py\n")
     with pytest.raises(DefinitionError, match="an ignore file names it"):
         source.code()
+
+
+class TestWhatComesAlongFromTheBundle:
+    @pytest.fixture
+    def bundle(self, tmp_path: Path) -> Source:
+        """A bundle whose folder "src" is the source directory of a step."""
+        bundle = Source(tmp_path / "bundle", {})
+        bundle.write_all(
+            {
+                "src/train.py": "from common.words import clean\n",
+                "src/prepare.py": "import other\n",
+                "common/__init__.py": "",
+                "common/words.py": "from . import stems\n\n\ndef clean(text):\n    return text.lower()\n",
+                "common/stems.py": "import numpy\n",
+                "common/unused.py": "",
+                "common/words.json": "{}",
+                "common/sql/select.sql": "",
+                "common/deep/a.py": "",
+                "common/deep/a.json": "",
+                "other.py": "",
+                "notes.txt": "",
+            }
+        )
+        return bundle
+
+    def code(self, bundle: Source, **options: Any) -> Code:
+        inside = Source(bundle.directory / "src", {})
+        return inside.code(**{"bundle": bundle.directory, **options})
+
+    def test_is_what_is_reached_with_the_data_of_its_packages(self, bundle: Source) -> None:
+        code = self.code(bundle)
+        assert {name: digest.partition(":")[0] for name, digest in code.files.items()} == {
+            "train.py": "python",
+            "@bundle/common/__init__.py": "python",
+            "@bundle/common/words.py": "python",
+            "@bundle/common/stems.py": "python",
+            "@bundle/common/words.json": "sha256",
+            "@bundle/common/sql/select.sql": "sha256",
+        }
+        assert code.along == tuple(name for name in code.files if name.startswith("@bundle/"))
+        assert (code.external, code.why_directory) == (("numpy",), None)
+
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            lambda b: b.append("common/words.py", "# why\n"),
+            lambda b: b.replace("common/words.py", "(text):\n", '(text):\n    """Lower case."""\n'),
+            lambda b: b.append("common/unused.py", "import importlib\n"),
+            lambda b: b.append("common/deep/a.json", "{}"),
+            lambda b: b.append("other.py", "x = 1\n"),
+            lambda b: b.write("src.py", ""),
+            lambda b: b.write("numpy/data.csv", ""),
+            lambda b: b.write("sitecustomize.py", "x = 1\n"),
+            lambda b: b.append("notes.txt", "x"),
+        ],
+    )
+    def test_does_not_change_with_what_is_not_reached(self, bundle: Source, edit: Edit) -> None:
+        before = self.code(bundle)
+        edit(bundle)
+        assert self.code(bundle) == before
+
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            lambda b: b.replace("common/words.py", "lower", "upper"),
+            lambda b: b.append("common/stems.py", "x = 1\n"),
+            lambda b: b.append("common/__init__.py", "x = 1\n"),
+            lambda b: b.replace("common/words.json", "{}", "[]"),
+            lambda b: b.append("common/sql/select.sql", "x"),
+            lambda b: b.write("numpy.py", ""),
+            lambda b: b.write("src/common.py", ""),
+        ],
+    )
+    def test_changes_with_what_is_reached(self, bundle: Source, edit: Edit) -> None:
+        before = self.code(bundle)
+        edit(bundle)
+        assert self.code(bundle).as_document() != before.as_document()
+
+    def test_is_the_whole_package_when_imports_cannot_be_told(self, bundle: Source) -> None:
+        bundle.append("common/stems.py", "import importlib\n")
+        code = self.code(bundle)
+        assert code.why_open == "@bundle/common/stems.py: line 2 imports importlib"
+        assert {"prepare.py", "@bundle/common/unused.py", "@bundle/common/deep/a.py"} <= set(code.files)
+        # The script of another step imports it, and may be run by this one.
+        assert code.files["@bundle/other.py"].startswith("python:")
+
+    def test_counts_by_its_bytes_in_the_scope_directory(self, bundle: Source) -> None:
+        for options in ({"scope": "directory"}, {"entry": None}):
+            code = self.code(bundle, **options)
+            assert code.files["@bundle/common/words.py"].startswith("sha256:")
+            assert set(code.along) >= {"@bundle/common/words.py", "@bundle/common/words.json"}
+
+    def test_is_open_when_it_is_compiled(self, bundle: Source) -> None:
+        bundle.write("common/fast.so", b"x")
+        bundle.append("common/words.py", "from . import fast\n")
+        assert "@bundle/common/fast.so is a compiled module" in (self.code(bundle).why_open or "")
+        assert self.code(bundle).files["@bundle/common/fast.so"].startswith("sha256:")
+
+    def test_is_nothing_when_no_bundle_is_given(self, bundle: Source) -> None:
+        code = Source(bundle.directory / "src", {}).code()
+        assert (code.along, code.external) == ((), ("common",))
+
+
+class TestWhoReadsDocstrings:
+    @pytest.fixture
+    def document(self, source: Source) -> Source:
+        source.write(
+            "train.py", "from kit import names\ntry:\n    import absent\nexcept ImportError:\n    pass\n"
+        )
+        source.write("kit/names.py", "x = 1\n")
+        return source
+
+    def test_nobody_that_is_not_installed(self, document: Source) -> None:
+        around = Surroundings(installed=frozenset({"numpy"}), knows_all=True)
+        assert document.code(around=around).why_docstrings is None
+
+    def test_maybe_what_is_installed_under_the_name_of_a_folder(self, document: Source) -> None:
+        around = Surroundings(installed=frozenset({"kit"}), knows_all=True)
+        assert document.code(around=around).why_docstrings == "kit is imported, which may read docstrings"
+
+    def test_maybe_anything_when_it_is_not_known_what_is_installed(self, document: Source) -> None:
+        assert document.code(around=Surroundings(installed=frozenset({"numpy"}))).why_docstrings is not None
+
+
+def test_steps_that_share_their_files_have_the_code_that_each_has_alone(source: Source) -> None:
+    source.write("run", "import helper\n")
+    alone = [source.code(entry) for entry in ("run", "train.py", "prepare.py")]
+    sources = source.files()
+    assert [code_of(sources, entry, scope="imports") for entry in ("run", "train.py", "prepare.py")] == alone
+
+
+def test_a_local_namesake_of_an_installed_module_counts(source: Source) -> None:
+    before = source.code().as_document()
+    source.write("pytz.py", "x = 1\n")
+    assert source.code().as_document() == before
+    assert "pytz.py" in source.code(around=Surroundings(installed=frozenset({"pytz"}))).files
+
+
+def test_modules_that_a_changed_path_may_give_are_those_of_which_the_directory_has_nothing(
+    source: Source,
+) -> None:
+    source.write("lib/near.py", "")
+    source.append("train.py", "import near, far\n")
+    assert (source.code().elsewhere, source.code().why_elsewhere) == ((), None)
+    source.append("train.py", "import sys\nsys.path.append(where)\n")
+    assert source.code().elsewhere == ("far", "pandas")
+    assert source.code().why_elsewhere == "train.py: line 11 uses sys.path"
+
+
+def test_a_folder_that_pythonpath_names_counts(source: Source) -> None:
+    source.write("lib/free.py", "")
+    source.append("train.py", "import free\n")
+    assert "lib/free.py" not in source.code().files
+    assert "lib/free.py" in source.code(around=Surroundings(python_path=("lib/",))).files
 
 
 def test_a_warm_call_reads_no_source(source: Source) -> None:

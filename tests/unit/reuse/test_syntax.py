@@ -35,6 +35,9 @@ def syntax(source: str | bytes) -> SourceSyntax:
         ('    """About the function."""\n', ""),
         ("3.14", "3.1_4"),
         ("\n", "\r\n"),
+        ("    ", "\t"),
+        ("\n\n\n", "\n\f\n\n"),
+        ("import os.path\n", "import os.path \\\n\n"),
     ],
 )
 def test_comments_layout_and_docstrings_do_not_change_the_digest(old: str, new: str) -> None:
@@ -126,8 +129,76 @@ def test_imports_in_branches_and_functions_are_told() -> None:
     assert {name.module for name in syntax(source).imports} == {"a", "b", "c"}
 
 
+TYPED = """{start}
+if {flag}:
+    import heavy
+    import subprocess
+
+    def f() -> heavy.Model: ...
+else:
+    import light
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "flag"),
+    [
+        ("from typing import TYPE_CHECKING", "TYPE_CHECKING"),
+        ("from typing_extensions import TYPE_CHECKING as CHECKED", "CHECKED"),
+        ("import typing", "typing.TYPE_CHECKING"),
+        ("import typing as t", "t.TYPE_CHECKING"),
+    ],
+)
+def test_what_only_a_type_checker_reads_is_no_part_of_the_code(start: str, flag: str) -> None:
+    source = TYPED.format(start=start, flag=flag)
+    found = syntax(source)
+    assert {name.module for name in found.imports} - {"typing", "typing_extensions"} == {"light"}
+    assert found.dynamic is None
+    assert syntax(source.replace("heavy", "heavier")) == found
+    assert syntax(source.replace("light", "lighter")).digest != found.digest
+
+
+@pytest.mark.parametrize(
+    ("start", "flag"),
+    [
+        ("TYPE_CHECKING = True", "TYPE_CHECKING"),
+        ("from typing import TYPE_CHECKING\nTYPE_CHECKING = True", "TYPE_CHECKING"),
+        ("from .typing import TYPE_CHECKING", "TYPE_CHECKING"),
+        ("from settings import TYPE_CHECKING", "TYPE_CHECKING"),
+        ("import typing\nfrom fake import typing", "typing.TYPE_CHECKING"),
+        ("from typing import TYPE_CHECKING\nfrom fake import *", "TYPE_CHECKING"),
+        ("from typing import TYPE_CHECKING\ndef TYPE_CHECKING(): ...", "TYPE_CHECKING"),
+        ("from typing import TYPE_CHECKING", "not TYPE_CHECKING"),
+        ("from typing import TYPE_CHECKING", "TYPE_CHECKING or x"),
+    ],
+)
+def test_what_looks_like_it_and_may_run_is_a_part_of_the_code(start: str, flag: str) -> None:
+    source = TYPED.format(start=start, flag=flag)
+    assert {"heavy", "light"} <= {name.module for name in syntax(source).imports}
+    assert syntax(source).dynamic is not None
+    assert syntax(source.replace("heavy", "heavier")).digest != syntax(source).digest
+
+
+@pytest.mark.parametrize(
+    ("source", "paths"),
+    [
+        ("os.listdir('plugins')", ["plugins"]),
+        ("os.listdir('./lib//plugins/')", ["lib/plugins"]),
+        ("glob('lib/*/names')", ["lib/*/names"]),
+        ("f'plugins/{name}'", ["plugins"]),
+        ("Path('lib') / 'plugins'", ["lib", "plugins"]),
+        ("open('/data'), '.', '', '..', '../lib'", []),
+        ("config['model']", []),
+        ("config['model'] = 'lib'", ["lib", "model"]),
+        ("'two\\nlines', 'x' * 2, b'bytes'", ["x"]),
+    ],
+)
+def test_strings_that_may_be_relative_paths_are_told(source: str, paths: list[str]) -> None:
+    assert sorted(syntax(source).paths) == paths
+
+
 def test_syntax_survives_json() -> None:
-    for source in (SOURCE, "import os\nos.system('x')\nprint(__doc__, open(__file__))\n"):
+    for source in (SOURCE, "import os\nos.system('x')\nprint(__doc__, open(__file__), os.listdir('lib'))\n"):
         assert SourceSyntax.from_json(syntax(source).to_json()) == syntax(source)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_mlpipe.targets.interpreter import describe_everything, describe_imports
+from airflow_mlpipe.targets.interpreter import describe_everything, describe_imports, installed_modules
 
 
 class Notebook:
@@ -60,6 +60,9 @@ def uninstall(site: Path, name: str) -> None:
 def age(folder: Path) -> None:
     past = time.time_ns() - 60 * 10**9
     os.utime(folder, ns=(past, past))
+
+
+SITE = [place for place in sys.path if place.endswith("site-packages")]
 
 
 def a_minute_later() -> int:
@@ -169,11 +172,10 @@ def test_an_editable_distribution_cannot_be_told(site: Path, tmp_path: Path) -> 
     (source / "src").mkdir(parents=True)
     (source / "src" / "a.py").write_text("")
     direct: dict[str, object] = {"url": source.as_uri(), "dir_info": {"editable": True}}
-    (site / "a.pth").write_text(f"{source / 'src'}\n")
     install(site, "a", "1.0", direct_url=direct)
     install(site, "user", "1.0", files=("user.py",), requires=("a",))
     for module in ("a", "user"):
-        found = describe_imports([module], paths=[str(site)])
+        found = describe_imports([module], paths=[str(site), str(source / "src")])
         assert found.versions["a"] == "1.0"
         assert "editable" in found.unknown["a"]
 
@@ -228,6 +230,28 @@ class TestAModuleOfNoDistribution:
         found = describe_imports(["ns"], paths=[str(site), str(tmp_path / "bundle")])
         assert set(found.versions) == {"ns-one", "module:ns"}
 
+    @pytest.mark.parametrize("name", ["json", "b"])
+    def test_counts_unasked_when_libraries_get_it_for_another_one(
+        self, site: Path, tmp_path: Path, name: str
+    ) -> None:
+        install(site, "a", "1.0", files=("a.py",))
+        install(site, "b", "1.0", files=("b.py",))
+        (tmp_path / "lib" / "empty").mkdir(parents=True)
+        paths = [str(tmp_path / "lib"), str(site)]
+        before = describe_imports(["a"], paths=paths).versions
+        (tmp_path / "lib" / "unrelated.py").write_text("")
+        assert describe_imports(["a"], paths=paths).versions == before == {"a": "1.0"}
+        (tmp_path / "lib" / f"{name}.py").write_text("")
+        assert set(describe_imports(["a"], paths=paths).versions) == {"a", f"module:{name}"}
+        assert describe_imports(["a"], paths=[str(site), str(tmp_path / "lib")]).versions == before
+
+    def test_counts_unasked_when_python_imports_it_at_start(self, tmp_path: Path) -> None:
+        (tmp_path / "sitecustomize.py").write_text("x = 1\n")
+        before = describe_imports([], paths=[str(tmp_path)]).versions
+        assert set(before) == {"module:sitecustomize"}
+        (tmp_path / "sitecustomize.py").write_text("x = 2\n")
+        assert describe_imports([], paths=[str(tmp_path)]).versions != before
+
     @pytest.mark.parametrize(
         ("name", "text", "why"),
         [
@@ -261,7 +285,54 @@ def test_no_module_is_imported(site: Path) -> None:
 def test_everything_is_every_distribution(site: Path) -> None:
     for name in ("a", "b", "airflow_mlpipe"):
         install(site, name, "1.0")
-    assert describe_everything(paths=[str(site)]).versions == {"a": "1.0", "b": "1.0"}
+    assert describe_everything([], paths=[str(site)]).versions == {"a": "1.0", "b": "1.0"}
+
+
+def test_everything_has_the_modules_of_no_distribution_too_whatever_they_do(
+    site: Path, tmp_path: Path
+) -> None:
+    install(site, "a", "1.0", files=("a.py",))
+    lib = tmp_path / "lib"
+    for name in ("b.py", "c/__init__.py", "c/data.json", "d/deep/e.py", "logs/log.txt", "not-a-module.py"):
+        (lib / name).parent.mkdir(parents=True, exist_ok=True)
+        (lib / name).write_text("import importlib\n")
+
+    def now() -> dict[str, str]:
+        found = describe_everything(["b", "absent"], paths=[str(lib), str(site)])
+        assert found.unknown == {}
+        return found.versions
+
+    before = now()
+    assert set(before) == {"a", "module:b", "module:c", "module:d", "missing:absent"}
+    for name in ("b.py", "c/data.json", "d/deep/e.py"):
+        (lib / name).write_text("changed\n")
+        assert now() != before
+        before = now()
+
+
+def test_a_distribution_in_a_folder_of_its_own_counts_by_its_version(site: Path, tmp_path: Path) -> None:
+    install(tmp_path / "target", "a", "1.0", files=("a.py",))
+    install(site, "b", "1.0", files=("b.py",))
+    paths = [str(tmp_path / "target"), str(site)]
+    assert describe_imports(["b"], paths=paths).versions == {"b": "1.0"}
+    assert describe_imports(["a"], paths=paths).versions == {"a": "1.0"}
+    assert describe_everything([], paths=paths).versions == {"a": "1.0", "b": "1.0"}
+
+
+def test_an_archive_on_the_path_cannot_be_told(site: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "lib.zip"
+    archive.write_bytes(b"")
+    found = describe_imports([], paths=[str(archive), str(site)])
+    assert "lib.zip on the module search path is an archive" in found.unknown["lib.zip"]
+
+
+def test_all_modules_that_may_be_imported_are_known(site: Path, tmp_path: Path) -> None:
+    install(site, "Scikit_Learn", "1.7", files=("sklearn/__init__.py",))
+    (site / "by_hand.py").write_text("")
+    (tmp_path / "plain").mkdir()
+    assert {"sklearn", "by_hand", "plain"} <= installed_modules(paths=[str(site), str(tmp_path)])
+    (tmp_path / "more.py").write_text("")
+    assert "more" in installed_modules(paths=[str(site), str(tmp_path)])
 
 
 def test_a_folder_that_has_just_changed_is_not_remembered(site: Path) -> None:
@@ -275,11 +346,13 @@ def test_a_folder_that_has_just_changed_is_not_remembered(site: Path) -> None:
 
 def test_this_interpreter_is_described_in_milliseconds_once_it_is_known() -> None:
     memory = Notebook()
-    cold = describe_imports(["pandas", "sklearn"], remember=memory, clock=a_minute_later)
+    cold = describe_imports(["pandas", "sklearn"], paths=SITE, remember=memory, clock=a_minute_later)
     durations = []
     for _ in range(10):
         start = time.perf_counter()
-        assert describe_imports(["pandas", "sklearn"], remember=memory, clock=a_minute_later) == cold
+        assert (
+            describe_imports(["pandas", "sklearn"], paths=SITE, remember=memory, clock=a_minute_later) == cold
+        )
         durations.append(time.perf_counter() - start)
     assert {"pandas", "scikit-learn", "numpy", "scipy"} <= set(cold.versions)
     assert cold.unknown == {}
