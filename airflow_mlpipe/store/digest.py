@@ -13,15 +13,13 @@ Every record says how long it is, so that no two different trees encode to the s
 from __future__ import annotations
 
 import hashlib
-import stat
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from airflow_mlpipe.errors import StoreError
-from airflow_mlpipe.store.progress import Progress
-from airflow_mlpipe.store.tree import BLOCK, read_tree
+from airflow_mlpipe.store.tree import BLOCK
 
 _HEADER = b"mlpipe directory 1\n"
 MISSING_DIGEST = hashlib.sha256(b"mlpipe missing 1\n").hexdigest()
@@ -39,59 +37,56 @@ class Entry:
 
 @dataclass(frozen=True)
 class Content:
-    """What lies at a path. *size* is in bytes; *entries* are the files of a folder, sorted by path."""
+    """What lies at a path. *size* is in bytes, of a folder those of its files."""
 
     kind: Literal["file", "directory", "missing"]
     digest: str
     size: int
-    entries: tuple[Entry, ...] = ()
 
 
-def describe(path: Path, file_digest: Callable[[Path], str], progress: Progress | None = None) -> Content:
-    """The content at *path*, with *file_digest* to digest one file (see :func:`sha256_file`).
+class DirectoryDigest:
+    """The digest of a folder, made from its files and empty folders one by one, in order of their paths.
 
-    Nothing there is content of kind "missing". The executable bit of a file counts inside a folder, not
-    for a single file. Raises StoreError for what cannot be read, and for entries that
-    :func:`~airflow_mlpipe.store.tree.read_tree` refuses.
+    The ``add`` methods raise StoreError for a path out of order: the folder changed while it was listed.
     """
-    progress = progress or Progress.silent()
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        if path.is_symlink():
-            raise StoreError(
-                f"the link {path} leads to {path.readlink()}, which does not exist; remove the link"
-            ) from error
-        return Content("missing", MISSING_DIGEST, 0)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if stat.S_ISDIR(status.st_mode):
-        return _describe_directory(path, file_digest, progress)
-    if not stat.S_ISREG(status.st_mode):
-        raise StoreError(f"{path} is neither a file nor a folder; give one that is")
-    progress.expect(status.st_size)
-    digest = _digest_of(path, file_digest)
-    progress.advance(status.st_size)
-    return Content("file", digest, status.st_size)
 
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256(_HEADER)
+        self._last = ""
 
-def directory_digest(entries: tuple[Entry, ...], empty_directories: tuple[str, ...] = ()) -> str:
-    """The digest, in hex, of a folder with these files and these folders without any entry."""
-    records = {
-        entry.path: (b"X" if entry.executable else b"F", bytes.fromhex(entry.digest)) for entry in entries
-    }
-    records.update(dict.fromkeys(empty_directories, (b"D", b"")))
-    digest = hashlib.sha256(_HEADER)
-    for path, (kind, content) in sorted(records.items()):
+    def add_file(self, path: str, digest: str, *, executable: bool) -> None:
+        """Add a file by the *digest* of its bytes, in hex."""
+        self._add(b"X" if executable else b"F", path, bytes.fromhex(digest))
+
+    def add_empty_folder(self, path: str) -> None:
+        """Add a folder without any entry."""
+        self._add(b"D", path, b"")
+
+    def hexdigest(self) -> str:
+        """The digest of all that was added."""
+        return self._digest.hexdigest()
+
+    def _add(self, kind: bytes, path: str, content: bytes) -> None:
+        if path <= self._last:
+            raise StoreError(f"{path} came or went while its folder was read; let nothing write there")
+        self._last = path
         name = path.encode()
-        digest.update(kind + len(name).to_bytes(8, "big") + name + content)
-    return digest.hexdigest()
+        self._digest.update(kind + len(name).to_bytes(8, "big") + name + content)
 
 
-def sha256_file(path: Path, read: Callable[[int], None] = lambda size: None) -> str:
+def sha256_file(path: str | os.PathLike[str], read: Callable[[int], None] = lambda size: None) -> str:
     """The SHA-256 of a file's bytes in hex; *read* is told the size of each block. Raises OSError."""
-    with path.open("rb", buffering=0) as file:
-        return sha256_stream(file, read)
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - the path may be a text
+        return sha256_descriptor(file.fileno(), read)
+
+
+def sha256_descriptor(descriptor: int, read: Callable[[int], None]) -> str:
+    """The SHA-256, in hex, of what is left to read of an open file, in blocks as above. Raises OSError."""
+    digest = hashlib.sha256()
+    while block := os.read(descriptor, BLOCK):
+        digest.update(block)
+        read(len(block))
+    return digest.hexdigest()
 
 
 def sha256_stream(file: Any, read: Callable[[int], None] = lambda size: None) -> str:
@@ -101,25 +96,3 @@ def sha256_stream(file: Any, read: Callable[[int], None] = lambda size: None) ->
         digest.update(block)
         read(len(block))
     return digest.hexdigest()
-
-
-def _describe_directory(path: Path, file_digest: Callable[[Path], str], progress: Progress) -> Content:
-    tree = read_tree(path)
-    progress.expect(tree.size)
-    entries = []
-    for file in tree.files:
-        entries.append(Entry(file.path, file.size, _digest_of(file.source, file_digest), file.executable))
-        progress.advance(file.size)
-    digest = directory_digest(tuple(entries), tree.empty_directories)
-    return Content("directory", digest, tree.size, tuple(entries))
-
-
-def _digest_of(path: Path, file_digest: Callable[[Path], str]) -> str:
-    try:
-        return file_digest(path)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: OSError) -> StoreError:
-    return StoreError(f"cannot read {path}: {error.strerror}; check that it is there and its permissions")

@@ -1,49 +1,44 @@
-"""A local memory of file digests, so that hashing what has not changed costs a stat.
+"""A local memory of digests, so that hashing what has not changed costs a stat.
 
-SQLite, shared by all processes of a machine. Losing it loses time, nothing else: a database that cannot
-be used is reported once in the log, and files are hashed instead.
+A file is taken for unchanged when its size, its times of modification and of change, its inode and its
+device are. Whole folders are remembered besides their files: by one stamp over the paths and states of all
+of them. Losing the memory loses time, nothing else.
 """
 
 from __future__ import annotations
 
-import logging
+import hashlib
+import json
 import os
-import sqlite3
+import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
 from airflow_mlpipe.errors import StoreError
-from airflow_mlpipe.store.digest import sha256_file
+from airflow_mlpipe.store.digest import sha256_descriptor
+from airflow_mlpipe.store.facts import Facts
 from airflow_mlpipe.store.progress import Progress
+from airflow_mlpipe.store.tree import EmptyFolder, Leaf, TreeFile
 
-log = logging.getLogger(__name__)
+_KnownFile = tuple[str, str, str]  # path, stamp, digest
 
-_SECOND = 1_000_000_000
-_DAY = 86_400 * _SECOND
-_RACY = 2 * _SECOND
-_UNUSED = 60 * _DAY
-_BATCH = 1000
+_RACY = 2_000_000_000
 _TRIES = 3
-_FILE = "file"
-_PRUNED = ("cache", b"pruned")
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS facts (
-    kind TEXT NOT NULL, key BLOB NOT NULL, stamp TEXT NOT NULL, value TEXT NOT NULL, used INTEGER NOT NULL,
-    PRIMARY KEY (kind, key)
-) WITHOUT ROWID
-"""
+_FILES_OF_A_FACT = 256
+_RECORDS_AT_ONCE = 512
+_STATE = struct.Struct("<QqqqQQ")
+_FILE, _FILES, _TREE = "file", "files", "tree"
 
 
 class HashCache:
-    """Digests of files by path and state, and other facts that are dear to derive.
+    """Digests of files and folders by path and state, and other facts that are dear to derive.
 
-    *path* is the database; None remembers nothing beyond this object. *clock* gives nanoseconds since the
-    epoch, of the same clock that stamps the files. *say* is told how far a file is that takes long. What was
-    learnt is written in batches, at the latest by
-    :meth:`close` or at the end of a ``with`` block. For one thread; any number of processes.
+    *path* is the database; None remembers little, and nothing beyond this object. *clock* gives nanoseconds
+    since the epoch, of the same clock that stamps the files. *say* is told how far a file is that takes
+    long. What was learnt is written in batches, at the latest by :meth:`close` or at the end of a ``with``
+    block. For one thread; any number of processes.
     """
 
     def __init__(
@@ -52,13 +47,9 @@ class HashCache:
         clock: Callable[[], int] = time.time_ns,
         say: Callable[[str], None] = lambda sentence: None,
     ) -> None:
-        self._path = path
+        self.say = say
         self._clock = clock
-        self._say = say
-        self._connection: sqlite3.Connection | None = None
-        self._usable = path is not None
-        self._learnt: dict[tuple[str, bytes], tuple[str, str]] = {}
-        self._unwritten: dict[tuple[str, bytes], int] = {}
+        self._facts = Facts(path, clock)
 
     def __enter__(self) -> HashCache:
         return self
@@ -73,120 +64,197 @@ class HashCache:
 
         Raises OSError when it cannot be read, StoreError when it keeps changing while it is read.
         """
-        key = os.fsencode(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() keeps ".."
-        for _ in range(_TRIES):
-            before = path.stat()
-            if (known := self._recall(_FILE, key, _stamp(before))) is not None:
-                return known
-            started_at = self._clock()
-            progress = Progress(f"hashing {path.name}", self._say)
-            progress.expect(before.st_size)
-            digest = sha256_file(path, progress.advance)
-            if _stamp(path.stat()) == _stamp(before):
-                # A file that changed a moment ago may change again within the same tick of its clock.
-                if started_at - max(before.st_mtime_ns, before.st_ctime_ns) >= _RACY:
-                    self._learn(_FILE, key, _stamp(before), digest)
-                return digest
-        raise StoreError(f"{path} changes while it is read; hash it when nothing writes to it any more")
+        key = _key(path)
+        started_at = self._clock()
+        status = path.stat()
+        fact = self._facts.find(_FILE, key)
+        if fact is not None and fact.stamp == stamp_of(status):
+            self._facts.renew(_FILE, fact)
+            return fact.value
+        progress = Progress(f"hashing {path.name}", self.say)
+        progress.expect(status.st_size)
+        digest, status = digest_at_rest(path, status, progress.advance)
+        if _is_settled(status, started_at):
+            self._facts.learn(_FILE, key, stamp_of(status), digest)
+        return digest
+
+    def tree(self, place: Path) -> TreeMemory:
+        """What is remembered of the files at *place*, a folder or a pattern, for hashing them once now."""
+        return TreeMemory(self._facts, _key(place), self._clock())
 
     def lookup(self, kind: str, key: str) -> str | None:
         """The value remembered for *key* among facts of *kind*, None when there is none."""
-        return self._recall(_fact(kind), key.encode(), "")
+        fact = self._facts.find(_fact(kind), key.encode())
+        if fact is None:
+            return None
+        self._facts.renew(_fact(kind), fact)
+        return fact.value
 
     def remember(self, kind: str, key: str, value: str) -> None:
         """Remember *value* for *key*. The key must say all that the value depends on."""
-        self._learn(_fact(kind), key.encode(), "", value)
+        self._facts.learn(_fact(kind), key.encode(), "", value)
 
     def close(self) -> None:
         """Write what was learnt and let go of the database. The cache may be used again."""
-        self._flush()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._facts.close()
 
-    def _recall(self, kind: str, key: bytes, stamp: str) -> str | None:
-        if (learnt := self._learnt.get((kind, key))) is not None:
-            return learnt[1] if learnt[0] == stamp else None
-        row = self._select(kind, key)
-        if row is None or row[0] != stamp:
+
+class TreeMemory:
+    """What is remembered of the files at one place, and is learnt by hashing all of them once more.
+
+    *key* stands for the place. The digest of the whole is remembered, and the digests of the files, a few
+    hundred in one fact: that takes less time than a fact for each. *started_at* is when hashing began.
+    """
+
+    def __init__(self, facts: Facts, key: bytes, started_at: int) -> None:
+        self._facts = facts
+        self._key = key
+        self._first, self._end = key + b"\0", key + b"\1"
+        self._started_at = started_at
+        self._known = self._remembered()
+        self._next: _KnownFile | None = ("", "", "")
+        self._stamp = TreeStamp()
+        self._done = self._first
+        self._learnt: list[_KnownFile] = []
+        self._all_settled = True
+
+    @property
+    def knows_tree(self) -> bool:
+        """Whether a digest of the whole is remembered, for whatever state."""
+        return self._facts.find(_TREE, self._key) is not None
+
+    def tree_digest(self, stamp: TreeStamp) -> str | None:
+        """The digest of the whole in the state *stamp*."""
+        fact = self._facts.find(_TREE, self._key)
+        if fact is None or fact.stamp != stamp.hexdigest():
             return None
-        value, used = str(row[1]), int(row[2])
-        if self._clock() - used > _DAY:
-            self._learn(kind, key, stamp, value)
-        return value
+        if self._facts.renew(_TREE, fact):
+            # The files will be needed when one of them changes.
+            self._facts.renew_between(_FILES, self._first, self._end)
+        return fact.value
 
-    def _learn(self, kind: str, key: bytes, stamp: str, value: str) -> None:
-        self._learnt[kind, key] = (stamp, value)
-        self._unwritten[kind, key] = self._clock()
-        if len(self._unwritten) >= _BATCH:
-            self._flush()
-
-    def _select(self, kind: str, key: bytes) -> tuple[str, str, int] | None:
-        try:
-            connection = self._connect()
-            if connection is None:
-                return None
-            query = "SELECT stamp, value, used FROM facts WHERE kind = ? AND key = ?"
-            row: tuple[str, str, int] | None = connection.execute(query, (kind, key)).fetchone()
-        except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
+    def file_digest(self, file: TreeFile) -> str | None:
+        """The digest of *file* in the state that its status says; to be asked in order of paths."""
+        while self._next is not None and self._next[0] < file.path:
+            self._next = next(self._known, None)
+        if self._next is None or self._next[0] != file.path or self._next[1] != stamp_of(file.status):
             return None
-        return row
+        return self._next[2]
 
-    def _flush(self) -> None:
-        """One short transaction, so that other processes hardly wait."""
-        if not self._unwritten:
+    def learn(self, leaf: Leaf, digest: str) -> None:
+        """Remember the *digest* of the next leaf, whose file had its status before and after it was read."""
+        stamp = self._stamp.add(leaf)
+        if isinstance(leaf, EmptyFolder):
             return
-        rows = [(*name, *self._learnt[name], used) for name, used in self._unwritten.items()]
-        self._unwritten.clear()
+        if not _is_settled(leaf.status, self._started_at):
+            self._all_settled = False
+            return
+        self._learnt.append((leaf.path, stamp, digest))
+        if len(self._learnt) == _FILES_OF_A_FACT:
+            self._keep_learnt(until=self._first + leaf.path.encode() + b"\0")
+
+    def learn_tree(self, digest: str) -> None:
+        """Remember the *digest* of all entries learnt, unless one of them may yet change unnoticed."""
+        self._keep_learnt(until=self._end)
+        if self._all_settled:
+            self._facts.learn(_TREE, self._key, self._stamp.hexdigest(), digest)
+
+    def _remembered(self) -> Iterator[_KnownFile]:
+        for fact in self._facts.between(_FILES, self._first, self._end):
+            yield from map(tuple, json.loads(fact.value))
+
+    def _keep_learnt(self, until: bytes) -> None:
+        """Remember the files learnt since the last time, in place of what was known up to *until*."""
+        self._facts.forget(_FILES, self._done, until)
+        if self._learnt:
+            self._facts.learn(_FILES, self._first + self._learnt[0][0].encode(), "", json.dumps(self._learnt))
+        self._learnt = []
+        self._done = until
+
+
+class TreeStamp:
+    """A digest over the paths and states of the leaves of a folder, added in order of their paths."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._records: list[str] = []
+
+    def add(self, leaf: Leaf) -> str:
+        """Add a leaf; returns the state of its file, "" for an empty folder."""
+        stamp = "" if isinstance(leaf, EmptyFolder) else stamp_of(leaf.status)
+        self._records += leaf.path, stamp
+        if len(self._records) == _RECORDS_AT_ONCE:
+            self._digest_records()
+        return stamp
+
+    def hexdigest(self) -> str:
+        """The stamp of all that was added."""
+        self._digest_records()
+        return self._digest.hexdigest()
+
+    def _digest_records(self) -> None:
+        # No path holds a null character, so that it can end one.
+        self._digest.update("\0".join([*self._records, ""]).encode())
+        self._records.clear()
+
+
+def stamp_of(status: os.stat_result) -> str:
+    """The state of a file."""
+    state = (
+        status.st_mode,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+        status.st_dev,
+    )
+    try:
+        return _STATE.pack(*state).hex()  # numbers in decimal take three times as long
+    except struct.error:  # a time after the year 2262
+        return repr(state)
+
+
+def digest_at_rest(
+    path: str | Path, status: os.stat_result, read: Callable[[int], None]
+) -> tuple[str, os.stat_result]:
+    """The SHA-256 of a file in hex, and the status that the file had before and after it was read.
+
+    *status* is its status of a moment ago; *read* is told the size of each block. Raises OSError when the
+    file cannot be read, StoreError when it keeps changing.
+    """
+    for _ in range(_TRIES):
+        # Without a file object: making one takes as long as reading a small file.
+        descriptor = os.open(path, os.O_RDONLY)
         try:
-            connection = self._connect()
-            if connection is None:
-                return
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?)", rows)
-                self._prune(connection)
-            self._learnt.clear()
-        except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
+            digest = sha256_descriptor(descriptor, read)
+            # Of what was read, which another file may have replaced by now.
+            after = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if _same_state(status, after):
+            return digest, status
+        status = os.stat(path)  # noqa: PTH116 - a text, of which there may be a million
+    raise StoreError(f"{path} changes while it is read; hash it when nothing writes to it any more")
 
-    def _prune(self, connection: sqlite3.Connection) -> None:
-        now = self._clock()
-        query = "SELECT used FROM facts WHERE kind = ? AND key = ?"
-        row = connection.execute(query, _PRUNED).fetchone()
-        if row is not None and now - row[0] < _DAY:
-            return
-        connection.execute("DELETE FROM facts WHERE used < ?", (now - _UNUSED,))
-        connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, '', '', ?)", (*_PRUNED, now))
 
-    def _connect(self) -> sqlite3.Connection | None:
-        if self._connection is None and self._usable and self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self._path, timeout=10.0, isolation_level=None)
-            self._connection = connection
-            connection.execute("PRAGMA journal_mode = WAL")
-            # A lost last transaction is a lost digest; in WAL mode the database stays whole without more.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(_SCHEMA)
-        return self._connection
+def _same_state(one: os.stat_result, other: os.stat_result) -> bool:
+    return (
+        one.st_ctime_ns == other.st_ctime_ns
+        and one.st_mtime_ns == other.st_mtime_ns
+        and one.st_size == other.st_size
+        and one.st_ino == other.st_ino
+        and one.st_dev == other.st_dev
+    )
 
-    def _give_up(self, error: Exception) -> None:
-        self._usable = False
-        log.warning(
-            "The hash cache %s cannot be used (%s); hashing instead. Delete it, or make it writable.",
-            self._path,
-            error,
-        )
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+
+def _is_settled(status: os.stat_result, started_at: int) -> bool:
+    """Whether any change after *started_at* gives the file another time: clocks of files tick coarsely."""
+    return started_at - max(status.st_mtime_ns, status.st_ctime_ns) >= _RACY
+
+
+def _key(path: Path) -> bytes:
+    return os.fsencode(os.path.abspath(path))  # noqa: PTH100 - Path.absolute() keeps ".."
 
 
 def _fact(kind: str) -> str:
     return f"fact:{kind}"
-
-
-def _stamp(status: os.stat_result) -> str:
-    """The state of a file; as text, because an inode number may exceed SQLite's integers."""
-    return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}:{status.st_dev}"

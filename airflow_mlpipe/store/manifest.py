@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from airflow_mlpipe.errors import DocumentError, MLPipeError, StoreError
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.digest import Content
 from airflow_mlpipe.store.layout import check_key, manifest_key
+from airflow_mlpipe.store.signature import NO_KEYS, Keyring, Signature
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Key = Annotated[str, AfterValidator(check_key)]
@@ -39,8 +50,20 @@ class ManifestEntry(_Document):
     executable: bool
 
 
+class ManifestListing(_Document):
+    """The document that lists the *files* of an output, by number too many for the manifest."""
+
+    key: Key
+    sha256: Digest
+    files: Size
+
+
 class ManifestOutput(_Document):
-    """One output: *key* is its file or folder in the store, *entries* the files of a folder."""
+    """One output: *key* is its file or folder in the store.
+
+    The files of a folder are *entries*, sorted by path, or lie in a *listing* when they are many; read them
+    by :func:`~airflow_mlpipe.store.listing.entries_of`.
+    """
 
     name: str
     kind: Literal["file", "directory"]
@@ -48,18 +71,39 @@ class ManifestOutput(_Document):
     digest: Digest
     size: Size
     entries: tuple[ManifestEntry, ...] = ()
+    listing: ManifestListing | None = None
+
+    @model_validator(mode="after")
+    def _check_files(self) -> ManifestOutput:
+        paths = [entry.path for entry in self.entries]
+        if any(path >= following for path, following in itertools.pairwise(paths)):
+            raise ValueError("the entries are not sorted by path, or hold one twice")
+        if self.kind == "file" and (paths or self.listing is not None):
+            raise ValueError("a file has neither entries nor a listing")
+        if paths and self.listing is not None:
+            raise ValueError("the files are in a listing as well as among the entries")
+        return self
 
     @classmethod
-    def of(cls, name: str, key: str, content: Content) -> ManifestOutput:
+    def of(
+        cls,
+        name: str,
+        key: str,
+        content: Content,
+        entries: tuple[ManifestEntry, ...] = (),
+        listing: ManifestListing | None = None,
+    ) -> ManifestOutput:
         """The output *name* at *key* with *content*; StoreError when there is none, or a name is no key."""
         if content.kind == "missing":
             raise StoreError(f"output {name!r} was not written; let the step write to the path it is given")
-        entries = tuple(
-            ManifestEntry(path=entry.path, size=entry.size, digest=entry.digest, executable=entry.executable)
-            for entry in content.entries
-        )
         return cls(
-            name=name, kind=content.kind, key=key, digest=content.digest, size=content.size, entries=entries
+            name=name,
+            kind=content.kind,
+            key=key,
+            digest=content.digest,
+            size=content.size,
+            entries=entries,
+            listing=listing,
         )
 
 
@@ -75,12 +119,18 @@ class Producer(_Document):
     experiment: str
     host: str
 
+    @property
+    def step(self) -> str:
+        """The task instance as ``dag/run/task`` or ``dag/run/task[index]``."""
+        index = "" if self.map_index < 0 else f"[{self.map_index}]"
+        return f"{self.dag_id}/{self.run_id}/{self.task_id}{index}"
+
 
 class Manifest(_Document):
     """What was made, from what, by whom and when. Times are seconds since the epoch.
 
     *results* are the small JSON results of the step: its metrics. *snapshot* is the digest of the archived
-    code, None when there is none.
+    code, None when there is none. *signature* is None when the one who sealed has no signing key.
     """
 
     schema_version: Literal[1]
@@ -96,21 +146,33 @@ class Manifest(_Document):
     sealed_at: float
     snapshot: Digest | None
     provider_version: str
+    signature: Signature | None = None
 
     @property
     def seconds(self) -> float:
         """How long the step ran."""
         return self.finished_at - self.started_at
 
+    def signed(self, keyring: Keyring) -> Manifest:
+        """The manifest with a signature by *keyring*; itself when that has no keys."""
+        signature = keyring.sign(self._signed_bytes()) if keyring.key_ids else None
+        return self if signature is None else self.model_copy(update={"signature": signature})
+
+    def doubt(self, keyring: Keyring) -> str | None:
+        """Why it may not be the work of a holder of *keyring*, in a few words; None when all is well."""
+        return keyring.doubt(self._signed_bytes(), self.signature) if keyring.key_ids else None
+
     def to_bytes(self) -> bytes:
         """The document as it is stored; equal manifests give equal bytes."""
-        return (
-            json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":")).encode() + b"\n"
-        )
+        return _canonical(self.model_dump(mode="json"))
+
+    def _signed_bytes(self) -> bytes:
+        """What a signature vouches for: the document without it."""
+        return _canonical(self.model_dump(mode="json", exclude={"signature"}))
 
 
-def read_manifest(datastore: Datastore, fingerprint: str) -> Manifest:
-    """The manifest of *fingerprint*.
+def read_manifest(datastore: Datastore, fingerprint: str, keyring: Keyring = NO_KEYS) -> Manifest:
+    """The manifest of *fingerprint*, signed by *keyring* if that has keys.
 
     Raises ManifestMissing when there is none, ManifestUnusable when there is one that cannot be trusted,
     StoreError when the store cannot be read.
@@ -118,11 +180,14 @@ def read_manifest(datastore: Datastore, fingerprint: str) -> Manifest:
     data = datastore.read(manifest_key(fingerprint))
     if data is None:
         raise ManifestMissing(f"nothing is sealed under fingerprint {fingerprint}")
-    return parse_manifest(data, fingerprint)
+    return parse_manifest(data, fingerprint, keyring)
 
 
-def parse_manifest(data: bytes, fingerprint: str) -> Manifest:
-    """The manifest in *data*, if it is one of *fingerprint*; ManifestUnusable otherwise."""
+def parse_manifest(data: bytes, fingerprint: str, keyring: Keyring = NO_KEYS) -> Manifest:
+    """The manifest in *data*, if it is one of *fingerprint* and, should *keyring* have keys, signed by it.
+
+    Raises ManifestUnusable otherwise.
+    """
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
@@ -135,7 +200,13 @@ def parse_manifest(data: bytes, fingerprint: str) -> Manifest:
         raise ManifestUnusable(
             f"the manifest of {fingerprint} cannot be used: it is that of {manifest.fingerprint}"
         )
+    if (doubt := manifest.doubt(keyring)) is not None:
+        raise ManifestUnusable(f"the manifest of {fingerprint} cannot be used: {doubt}")
     return manifest
+
+
+def _canonical(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import glob
 import hashlib
 import json
@@ -13,8 +14,11 @@ from typing import Any, Literal
 from airflow_mlpipe.errors import StoreError, UserError
 from airflow_mlpipe.model.dataset import Identity
 from airflow_mlpipe.model.reference import PipelineDataReference
-from airflow_mlpipe.store.digest import Entry, describe, directory_digest, sha256_stream
+from airflow_mlpipe.store.digest import sha256_stream
+from airflow_mlpipe.store.hash_cache import HashCache
+from airflow_mlpipe.store.hashing import describe, describe_files
 from airflow_mlpipe.store.progress import Progress
+from airflow_mlpipe.store.tree import TreeFile
 
 SourceKind = Literal["file", "directory", "missing"]
 
@@ -37,7 +41,8 @@ class Source:
     ``places`` holds one place with an empty ``path`` when the data is one file or one folder, else the
     members of a folder that has to be put together. ``undetermined`` says in a few words why ``digest`` does
     not identify the content, None when it does. ``size`` is in bytes, as far as known. ``references`` are the
-    outputs of other steps that the data consists of.
+    outputs of other steps that the data consists of. ``path_digests`` are the paths of a dataset, as its
+    author gave them, each with the digest of what is there; none when its content does not count.
     """
 
     kind: SourceKind
@@ -46,6 +51,7 @@ class Source:
     size: int = 0
     undetermined: str | None = None
     references: tuple[PipelineDataReference, ...] = ()
+    path_digests: tuple[tuple[str, str], ...] = ()
 
     @property
     def whole(self) -> str | None:
@@ -59,11 +65,11 @@ class SourceFinder:
     def __init__(
         self,
         base: Path,
-        file_digest: Callable[[Path], str],
+        cache: HashCache,
         progress: Callable[[str], Progress] = lambda what: Progress.silent(),
     ) -> None:
         self._base = base
-        self._file_digest = file_digest
+        self._cache = cache
         self._progress = progress
 
     def reference(self, reference: PipelineDataReference) -> Source:
@@ -93,7 +99,9 @@ class SourceFinder:
                 found.append(self._local_glob(path, who, digests=digests))
             else:
                 found.append(self._local(self._absolute(path), path, who, digests=digests))
-        return found[0] if len(found) == 1 else _joined(found, [_leaf(path) for path in paths])
+        whole = found[0] if len(found) == 1 else _joined(found, [_leaf(path) for path in paths])
+        digests_by_path = ((path, source.digest) for path, source in zip(paths, found, strict=True))
+        return dataclasses.replace(whole, path_digests=tuple(digests_by_path))
 
     def _absolute(self, path: str) -> Path:
         return self._base / path.removeprefix("file://")
@@ -106,7 +114,7 @@ class SourceFinder:
         place = (Place("", f"file://{path.resolve()}"),)
         if not digests:
             return Source("directory" if path.is_dir() else "file", "", place)
-        content = describe(path, self._file_digest, self._progress(f"hashing {who}"))
+        content = describe(path, self._cache, self._progress(f"hashing {who}"))
         return Source(content.kind, content.digest, place, content.size)
 
     def _local_glob(self, pattern: str, who: str, *, digests: bool) -> Source:
@@ -115,23 +123,21 @@ class SourceFinder:
         root = Path(absolute)
         while glob.has_magic(str(root)):
             root = root.parent
-        found = (Path(name) for name in glob.glob(absolute, recursive=True))  # noqa: PTH207 - takes absolute ones
-        files = sorted(path for path in found if path.is_file())
+        found = {Path(name) for name in glob.glob(absolute, recursive=True)}  # noqa: PTH207 - takes absolute ones
+        files = sorted(
+            TreeFile(path.relative_to(root).as_posix(), str(path), path.stat())
+            for path in found
+            if path.is_file()
+        )
         if not files:
             raise UserError(f"{who}: no file matches {pattern!r}; correct the pattern, or put the data there")
-        places = tuple(Place(file.relative_to(root).as_posix(), f"file://{file.resolve()}") for file in files)
-        size = sum(file.stat().st_size for file in files)
+        places = tuple(Place(file.path, f"file://{Path(file.source).resolve()}") for file in files)
+        size = sum(file.size for file in files)
         if not digests:
             return Source("directory", "", places, size)
         progress = self._progress(f"hashing {who}")
-        progress.expect(size)
-        entries = []
-        for file, place in zip(files, places, strict=True):
-            status = file.stat()
-            executable = bool(status.st_mode & 0o100)
-            entries.append(Entry(place.path, status.st_size, self._file_digest(file), executable))
-            progress.advance(status.st_size)
-        return Source("directory", directory_digest(tuple(entries)), places, size)
+        content = describe_files(Path(absolute), files, self._cache, progress)
+        return Source("directory", content.digest, places, content.size)
 
 
 def join_references(sources: Iterable[Source]) -> Source:

@@ -9,25 +9,45 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.progress import Progress
 
 BLOCK = 1 << 20
 
+Identity = tuple[int, int]
 
-@dataclass(frozen=True)
-class TreeFile:
-    """One file: its posix path below the root, where it lies, size in bytes, owner's executable bit."""
+
+class TreeFile(NamedTuple):
+    """One file: its posix path below the root, where it lies, and its status, links followed."""
 
     path: str
-    source: Path
-    size: int
-    executable: bool
+    source: str
+    status: os.stat_result
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.status.st_size
+
+    @property
+    def executable(self) -> bool:
+        """Whether its owner may execute it."""
+        return bool(self.status.st_mode & stat.S_IXUSR)
+
+
+class EmptyFolder(NamedTuple):
+    """A folder without any entry: its posix path below the root."""
+
+    path: str
+
+
+Leaf = TreeFile | EmptyFolder
+"""What a walk comes to in the end."""
 
 
 @dataclass(frozen=True)
@@ -42,48 +62,59 @@ class Tree:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
 
-    def copy_to(self, destination: Path, progress: Progress) -> None:
-        """Copy bytes and executable bits to *destination*, which must not exist. Raises OSError."""
-        destination.mkdir()
-        for directory in self.empty_directories:
-            (destination / directory).mkdir(parents=True)
-        for file in self.files:
-            target = destination / file.path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _copy_file(file.source, target, progress)
-
 
 def raise_refusal(refusal: StoreError) -> NoReturn:
     """Treat a refused entry as an error."""
     raise refusal
 
 
-def read_tree(root: Path, refuse: Callable[[StoreError], None] = raise_refusal) -> Tree:
-    """The tree below the folder *root*.
+def walk(
+    root: Path,
+    refuse: Callable[[StoreError], None] = raise_refusal,
+    skip: Callable[[str], bool] | None = None,
+) -> Iterator[Leaf]:
+    """The files below the folder *root* and the folders without any entry, in order of their paths.
 
-    *refuse* gets a StoreError for every entry that cannot be part of a tree; when it returns, the entry is
-    left out. A folder that cannot be read always raises StoreError.
+    Of the tree, only the names in the folders on the way to the current entry are held in memory. *refuse*
+    gets a StoreError for every entry that cannot be part of a tree; when it returns, the entry is left out.
+    Entries whose name *skip* picks are passed over. A folder that cannot be read always raises StoreError.
     """
-    reader = _Reader(os.path.realpath(root), refuse)
-    try:
-        reader.read(str(root), "", (_identity(root.stat()),))
-    except OSError as error:
-        raise StoreError(
-            f"cannot read {error.filename or root}: {error.strerror}; check its permissions"
-        ) from error
-    by_path = sorted(reader.files, key=lambda file: file.path)
-    return Tree(tuple(by_path), tuple(sorted(reader.empty_directories)))
+    return _Walk(str(root), refuse, skip).entries()
+
+
+def read_tree(root: Path) -> Tree:
+    """All of :func:`walk` at once; anything refused raises."""
+    entries = list(walk(root))
+    return Tree(
+        tuple(entry for entry in entries if isinstance(entry, TreeFile)),
+        tuple(entry.path for entry in entries if isinstance(entry, EmptyFolder)),
+    )
+
+
+def tree_size(root: Path) -> int:
+    """Bytes of all files below *root*; anything refused raises."""
+    return sum(entry.size for entry in walk(root) if isinstance(entry, TreeFile))
 
 
 def copy(source: Path, destination: Path, progress: Progress) -> None:
     """Copy what is at *source* to *destination*, which must not exist. Raises OSError and StoreError."""
     if source.is_dir():
-        tree = read_tree(source)
-        progress.expect(tree.size)
-        tree.copy_to(destination, progress)
+        progress.expect(lambda: tree_size(source))
+        _copy_tree(source, destination, progress)
     else:
         progress.expect(source.stat().st_size)
         _copy_file(source, destination, progress)
+
+
+def _copy_tree(source: Path, destination: Path, progress: Progress) -> None:
+    destination.mkdir()
+    for entry in walk(source):
+        target = destination / entry.path
+        if isinstance(entry, EmptyFolder):
+            target.mkdir(parents=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _copy_file(Path(entry.source), target, progress)
 
 
 def _copy_file(source: Path, destination: Path, progress: Progress) -> None:
@@ -95,71 +126,139 @@ def _copy_file(source: Path, destination: Path, progress: Progress) -> None:
         while block := reader.read(BLOCK):
             writer.write(block)
             progress.advance(len(block))
-        if is_executable(os.fstat(reader.fileno())):
+        if os.fstat(reader.fileno()).st_mode & stat.S_IXUSR:
             mode = stat.S_IMODE(os.fstat(writer.fileno()).st_mode)
             os.fchmod(writer.fileno(), mode | (mode & 0o444) >> 2)
 
 
-def is_executable(status: os.stat_result) -> bool:
-    """Whether the file's owner may execute it."""
-    return bool(status.st_mode & stat.S_IXUSR)
+class _Level(NamedTuple):
+    """A folder on the way: its path with a slash, the names to come, the folders that it is and lies in."""
+
+    prefix: str
+    names: Iterator[str]
+    around: tuple[Identity, ...]
 
 
-@dataclass
-class _Reader:
-    real_root: str
-    refuse: Callable[[StoreError], None]
-    files: list[TreeFile] = field(default_factory=list)
-    empty_directories: list[str] = field(default_factory=list)
+class _Walk:
+    """One walk below *root*. Texts instead of Path objects, which cost more than the look at a file."""
 
-    def read(self, folder: str, relative: str, ancestors: tuple[tuple[int, int], ...]) -> None:
-        with os.scandir(folder) as scan:
-            children = list(scan)
-        if relative and not children:
-            self.empty_directories.append(relative)
-        for child in children:
-            path = f"{relative}/{child.name}" if relative else child.name
-            try:
-                status = self._status(child, path)
-            except StoreError as refusal:
-                self.refuse(refusal)
-                continue
-            if stat.S_ISREG(status.st_mode):
-                executable = is_executable(status)
-                self.files.append(TreeFile(path, Path(child.path), status.st_size, executable))
-            elif not stat.S_ISDIR(status.st_mode):
-                self.refuse(
-                    StoreError(f"{child.path} is neither a file nor a folder; remove it or keep it elsewhere")
-                )
-            elif (identity := _identity(status)) in ancestors:
-                self.refuse(
-                    StoreError(f"the link {child.path} leads to a folder that it lies in; remove the link")
-                )
-            else:
-                self.read(child.path, path, (*ancestors, identity))
+    def __init__(
+        self, root: str, refuse: Callable[[StoreError], None], skip: Callable[[str], bool] | None
+    ) -> None:
+        self._root = root
+        self._real_root = os.path.realpath(root)
+        self._refuse = refuse
+        self._skip = skip
 
-    def _status(self, child: os.DirEntry[str], path: str) -> os.stat_result:
+    def entries(self) -> Iterator[Leaf]:
         try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            raise StoreError(f"the name {child.path!r} is not valid UTF-8; rename the file") from error
-        if child.is_symlink():
-            self._check_link(child.path)
-        try:
-            return child.stat()
-        except FileNotFoundError as error:
-            raise StoreError(f"{child.path} vanished while it was read; let nothing write there") from error
-
-    def _check_link(self, link: str) -> None:
-        target = os.path.realpath(link)
-        if os.path.commonpath([self.real_root, target]) != self.real_root:
+            identity = _identity(os.stat(self._root))  # noqa: PTH116
+            levels = [_Level("", iter(self._names(self._root)), (identity,))]
+            while levels:
+                yield from self._entries(levels[-1], levels)
+        except OSError as error:
             raise StoreError(
-                f"the link {link} leads to {target}, out of {self.real_root}; "
+                f"cannot read {error.filename or self._root}: {error.strerror}; check its permissions"
+            ) from error
+
+    def _entries(self, level: _Level, levels: list[_Level]) -> Iterator[Leaf]:
+        """What is left of *level*, up to the next folder with entries, which is put on top of *levels*."""
+        prefix = level.prefix
+        start = os.path.join(self._root, prefix)  # noqa: PTH118
+        for name in level.names:
+            name = name.removesuffix("/")
+            source = start + name
+            try:
+                status = os.lstat(source)
+                if stat.S_ISLNK(status.st_mode):
+                    status = self._followed(source)
+                if not name.isascii():
+                    _check_text(name, source)
+                inside = None if stat.S_ISREG(status.st_mode) else self._inside(source, status, level.around)
+            except FileNotFoundError:
+                self._refuse(_vanished(source))
+                continue
+            except StoreError as refusal:
+                self._refuse(refusal)
+                continue
+            if inside is None:
+                yield TreeFile(prefix + name, source, status)
+            elif not inside:
+                yield EmptyFolder(prefix + name)
+            else:
+                around = (*level.around, _identity(status))
+                levels.append(_Level(f"{prefix}{name}/", iter(inside), around))
+                return
+        levels.pop()
+
+    def _names(self, folder: str) -> list[str]:
+        """The names in *folder*, those of folders with a slash at their end, sorted as their paths are.
+
+        That is the order in which the files below come. An empty folder has no files below it, and stands
+        where its own path does: ``a-b`` and ``a.b`` come after ``a`` but before ``a/``.
+        """
+        with os.scandir(folder) as scan:
+            names = [f"{entry.name}/" if _is_folder(entry) else entry.name for entry in scan]
+        if self._skip is not None:
+            names = [name for name in names if not self._skip(name.removesuffix("/"))]
+        names.sort()
+        misplaced = [
+            at
+            for at, name in enumerate(names)
+            if name[-1] == "/" and at and names[at - 1].startswith(name[:-1]) and _is_empty(folder, name)
+        ]
+        for at in misplaced:
+            names[at] = names[at][:-1]
+        if misplaced:
+            names.sort()
+        return names
+
+    def _inside(self, source: str, status: os.stat_result, around: tuple[Identity, ...]) -> list[str]:
+        """The names in the folder *source*."""
+        if not stat.S_ISDIR(status.st_mode):
+            raise StoreError(f"{source} is neither a file nor a folder; remove it or keep it elsewhere")
+        if _identity(status) in around:
+            raise StoreError(f"the link {source} leads to a folder that it lies in; remove the link")
+        try:
+            return self._names(source)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise _vanished(source) from error
+
+    def _followed(self, link: str) -> os.stat_result:
+        """The status of what *link* leads to."""
+        target = os.path.realpath(link)
+        if os.path.commonpath([self._real_root, target]) != self._real_root:
+            raise StoreError(
+                f"the link {link} leads to {target}, out of {self._real_root}; "
                 "put a copy in its place, or the target inside the folder"
             )
-        if not os.path.exists(target):  # noqa: PTH110 - realpath's text, not worth a Path for each link
+        if not os.path.exists(target):  # noqa: PTH110
             raise StoreError(f"the link {link} leads to {target}, which does not exist; remove the link")
+        return os.stat(link)  # noqa: PTH116
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle, or to where nobody may look: the walk will say so
+        return False
+
+
+def _is_empty(folder: str, name: str) -> bool:
+    with os.scandir(f"{folder}/{name}") as scan:
+        return next(scan, None) is None
+
+
+def _check_text(name: str, source: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise StoreError(f"the name {source!r} is not valid UTF-8; rename the file") from error
+
+
+def _vanished(path: str) -> StoreError:
+    return StoreError(f"{path} vanished while it was read; let nothing write there")
+
+
+def _identity(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino

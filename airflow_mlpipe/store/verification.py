@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Literal, NamedTuple
 
+from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.folder import StoredFile
+from airflow_mlpipe.store.hash_cache import HashCache
+from airflow_mlpipe.store.hashing import describe
+from airflow_mlpipe.store.listing import ListingUnusable, entries_of
 from airflow_mlpipe.store.manifest import Manifest, ManifestOutput
 
-Level = Literal["size", "digest", "none"]
+Level = Literal["auto", "size", "digest", "none"]
+
+_ENOUGH = 1000
 
 
 @dataclass(frozen=True)
@@ -25,43 +34,99 @@ class Damage:
         return f"output {self.output!r}{self.path and f': {self.path}'} {self.problem}"
 
 
-def verify(datastore: Datastore, manifest: Manifest, level: Level) -> tuple[Damage, ...]:
+def verify(
+    datastore: Datastore, manifest: Manifest, level: Level, cache: HashCache | None = None
+) -> tuple[Damage, ...]:
     """What is wrong with the outputs of *manifest*, in order of output and path; empty when all is well.
 
     "size" lists the files: missing, of another size, or not of this output. "digest" also reads all bytes
-    anew. "none" trusts. Raises StoreError when the store cannot be read.
+    anew. "auto" is "size" on a remote store; on a local one it compares digests, and reads only files that
+    *cache* does not know in the state they have. "none" trusts. After a thousand damages it looks no
+    further. Raises StoreError when the store cannot be read.
     """
     if level == "none":
         return ()
-    return tuple(
+    damages = (
         damage
         for _, output in sorted(manifest.outputs.items())
-        for damage in _damages(datastore, output, read=level == "digest")
+        for damage in _checked(datastore, output, level, cache)
     )
+    return tuple(itertools.islice(damages, _ENOUGH))
+
+
+def _checked(
+    datastore: Datastore, output: ManifestOutput, level: Level, cache: HashCache | None
+) -> Iterator[Damage]:
+    path = datastore.local_path(output.key)
+    if level != "auto" or path is None:
+        return _damages(datastore, output, read=level == "digest")
+    if _is_as_sealed(path, output, cache):
+        return iter(())
+    return _damages(datastore, output, read=True)
+
+
+def _is_as_sealed(path: Path, output: ManifestOutput, cache: HashCache | None) -> bool:
+    try:
+        return describe(path, cache).digest == output.digest
+    except StoreError:
+        return False
+
+
+class _Promise(NamedTuple):
+    """What a manifest says of one file; *size* in bytes."""
+
+    key: str
+    size: int
+    digest: str
 
 
 def _damages(datastore: Datastore, output: ManifestOutput, *, read: bool) -> Iterator[Damage]:
-    promised = _promised(output)
-    found = {file.key: file.size for file in datastore.files(output.key)}
-    for key in sorted({*promised, *found}):
-        path = key.removeprefix(output.key).lstrip("/")
-        if key not in promised:
-            yield Damage(output.name, path, "is not part of it")
-        elif key not in found:
-            yield Damage(output.name, path, "is missing")
-        elif found[key] != promised[key][0]:
-            yield Damage(output.name, path, f"has {found[key]} bytes instead of {promised[key][0]}")
-        elif read and (digest := datastore.digest(key)) != promised[key][1]:
-            yield Damage(output.name, path, f"has SHA-256 {digest} instead of {promised[key][1]}")
-    if output.kind == "directory" and not promised and not found and _is_gone(datastore, output):
+    is_empty = True
+    try:
+        for key, promise, file in _pairs(_promises(datastore, output), datastore.files(output.key)):
+            is_empty = False
+            if (problem := _problem(datastore, promise, file, read=read)) is not None:
+                yield Damage(output.name, key.removeprefix(output.key).lstrip("/"), problem)
+    except ListingUnusable as error:
+        yield Damage(output.name, "", f"cannot be checked: {error}")
+        return
+    if output.kind == "directory" and is_empty and _is_gone(datastore, output):
         yield Damage(output.name, "", "is missing")
 
 
-def _promised(output: ManifestOutput) -> dict[str, tuple[int, str]]:
-    """Size and digest by key."""
+def _promises(datastore: Datastore, output: ManifestOutput) -> Iterator[_Promise]:
     if output.kind == "file":
-        return {output.key: (output.size, output.digest)}
-    return {f"{output.key}/{entry.path}": (entry.size, entry.digest) for entry in output.entries}
+        yield _Promise(output.key, output.size, output.digest)
+    for entry in entries_of(datastore, output):
+        yield _Promise(f"{output.key}/{entry.path}", entry.size, entry.digest)
+
+
+def _pairs(
+    promises: Iterator[_Promise], files: Iterator[StoredFile]
+) -> Iterator[tuple[str, _Promise | None, StoredFile | None]]:
+    """What is promised and what was found, by key; both come sorted by key."""
+    promise, file = next(promises, None), next(files, None)
+    while heads := [head.key for head in (promise, file) if head is not None]:
+        key = min(heads)
+        promised = promise if promise is not None and promise.key == key else None
+        found = file if file is not None and file.key == key else None
+        yield key, promised, found
+        promise = promise if promised is None else next(promises, None)
+        file = file if found is None else next(files, None)
+
+
+def _problem(
+    datastore: Datastore, promise: _Promise | None, file: StoredFile | None, *, read: bool
+) -> str | None:
+    if promise is None:
+        return "is not part of it"
+    if file is None:
+        return "is missing"
+    if file.size != promise.size:
+        return f"has {file.size} bytes instead of {promise.size}"
+    if read and (digest := datastore.digest(file.key)) != promise.digest:
+        return f"has SHA-256 {digest} instead of {promise.digest}"
+    return None
 
 
 def _is_gone(datastore: Datastore, output: ManifestOutput) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ from airflow_mlpipe.errors import MLPipeError, StoreError
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.digest import Content
 from airflow_mlpipe.store.layout import manifest_key
-from airflow_mlpipe.store.manifest import ManifestMissing, ManifestOutput, ManifestUnusable, read_manifest
+from airflow_mlpipe.store.manifest import (
+    ManifestListing,
+    ManifestMissing,
+    ManifestOutput,
+    ManifestUnusable,
+    read_manifest,
+)
 
 FINGERPRINT = "ab" * 32
 RELEASED = Path(__file__).parents[2] / "fixtures" / "manifest-v1.json"
@@ -25,6 +32,12 @@ def test_the_released_document_is_readable(local: Datastore) -> None:
     assert manifest.outputs["prepared"].entries[1].path == "sub/run.sh"
     assert manifest.outputs["prepared"].entries[1].executable
     assert manifest.outputs["model"].kind == "file"
+    assert manifest.outputs["model"].listing is None
+    assert manifest.outputs["images"].listing == ManifestListing(
+        key="mlpipe/v1/attempts/retrain.train.1/listings/images.jsonl",
+        sha256="486ea46224d1bb4fb680f34f7c9ad96a8f24ec88be73ea8e5a6c65260e9cb8a7",
+        files=1024,
+    )
     assert manifest.results == {"accuracy": 0.97, "loss": [0.5, 0.25]}
     assert manifest.seconds == 60.0
     assert json.loads(manifest.to_bytes()) == json.loads(RELEASED.read_bytes())
@@ -94,6 +107,31 @@ def test_paths_that_lead_out_of_the_store_are_unusable(
     text = make_manifest(local, outputs={"a": {"placeholder": b"1"}}).to_bytes().decode()
     local.write(manifest_key(FINGERPRINT), text.replace('"placeholder"', json.dumps(path)).encode())
     with pytest.raises(ManifestUnusable, match="rename it"):
+        read_manifest(local, FINGERPRINT)
+
+
+LISTING = {"key": "a/b", "sha256": "00" * 32, "files": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda output: output["entries"].reverse(), "the entries are not sorted by path, or hold one twice"),
+        (lambda output: output["entries"].append(output["entries"][-1]), "or hold one twice"),
+        (lambda output: output.update(kind="file"), "a file has neither entries nor a listing"),
+        (lambda output: output.update(kind="file", entries=[], listing=LISTING), "neither entries nor"),
+        (lambda output: output.update(listing=LISTING), "in a listing as well as among the entries"),
+        (lambda output: output.update(entries=[], listing={**LISTING, "key": "../a"}), "rename it"),
+        (lambda output: output.update(entries=[], listing={**LISTING, "files": -1}), "listing.files"),
+    ],
+)
+def test_files_that_cannot_be_so_are_unusable(
+    local: Datastore, make_manifest: Any, change: Callable[[Any], None], reason: str
+) -> None:
+    document = json.loads(make_manifest(local, outputs={"data": {"a": b"1", "b": b"2"}}).to_bytes())
+    change(document["outputs"]["data"])
+    local.write(manifest_key(FINGERPRINT), json.dumps(document).encode())
+    with pytest.raises(ManifestUnusable, match=reason):
         read_manifest(local, FINGERPRINT)
 
 

@@ -1,26 +1,44 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
+from airflow_mlpipe.store import listing
 from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.hash_cache import HashCache
+from airflow_mlpipe.store.listing import describe_output
+from airflow_mlpipe.store.manifest import Manifest
 from airflow_mlpipe.store.verification import Damage, Level, verify
 
 OUTPUTS = {"model": b"weights", "data": {"a": b"1", "sub/b": b"22"}}
+
+
+@pytest.fixture(params=["inline", "listed"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where the files of folders are listed: in the manifest, or in a document of their own."""
+    if request.param == "listed":
+        monkeypatch.setattr(listing, "INLINE", 0)
+    return str(request.param)
 
 
 def sentences(datastore: Datastore, manifest: Any, level: Level) -> list[str]:
     return [damage.sentence() for damage in verify(datastore, manifest, level)]
 
 
-@pytest.mark.parametrize("level", ["size", "digest", "none"])
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("level", ["auto", "size", "digest", "none"])
 def test_untouched_outputs_are_well(datastore: Datastore, make_manifest: Any, level: Level) -> None:
     assert verify(datastore, make_manifest(datastore, outputs=OUTPUTS), level) == ()
 
 
+@pytest.mark.usefixtures("form")
 def test_every_kind_of_damage_is_named_in_order(datastore: Datastore, make_manifest: Any) -> None:
     manifest = make_manifest(datastore, outputs=OUTPUTS)
     data, model = manifest.outputs["data"].key, manifest.outputs["model"].key
@@ -35,6 +53,35 @@ def test_every_kind_of_damage_is_named_in_order(datastore: Datastore, make_manif
         "output 'model' is missing",
     ]
     assert verify(datastore, manifest, "none") == ()
+
+
+def test_auto_compares_content_on_a_local_store_and_sizes_on_others(
+    datastore: Datastore, make_manifest: Any
+) -> None:
+    manifest = make_manifest(datastore, outputs=OUTPUTS)
+    datastore.write(f"{manifest.outputs['data'].key}/a", b"2")
+    damaged = datastore.local_path("a") is not None
+    assert [item.path for item in verify(datastore, manifest, "auto")] == (["a"] if damaged else [])
+    datastore.delete(f"{manifest.outputs['data'].key}/a")
+    assert sentences(datastore, manifest, "auto") == ["output 'data': a is missing"]
+
+
+def test_auto_reads_nothing_that_the_cache_knows(
+    local: Datastore, make_manifest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = make_manifest(local, outputs=OUTPUTS)
+    later = time.time_ns() + 10**10  # what was just written is not remembered
+
+    def read(path: Path, *rest: Any) -> Any:
+        raise AssertionError(f"{path} was read")
+
+    with HashCache(tmp_path / "digests.sqlite", clock=lambda: later) as cache:
+        assert verify(local, manifest, "auto", cache) == ()
+        for module in ("hash_cache", "hashing"):
+            monkeypatch.setattr(f"airflow_mlpipe.store.{module}.digest_at_rest", read)
+        assert verify(local, manifest, "auto", cache) == ()
+        with pytest.raises(AssertionError, match="was read"):
+            verify(local, manifest, "auto", HashCache(None))
 
 
 def test_only_the_digest_sees_changed_bytes_of_equal_length(datastore: Datastore, make_manifest: Any) -> None:
@@ -86,3 +133,89 @@ def test_a_link_out_of_the_output_is_no_output(local: Datastore, make_manifest: 
         "output 'data': a is missing",
         "output 'data': sub/b is missing",
     ]
+
+
+files = st.dictionaries(
+    st.sampled_from(["a", "b-c", "b.c", "b/c", "b/d", "b0", "e/f/g", "ü"]),
+    st.binary(min_size=1, max_size=3),
+    max_size=8,
+)
+
+
+def sealed(folder: str, files: dict[str, bytes], inline: int) -> tuple[Datastore, Manifest, Path]:
+    """A store with one output, as much of its manifest as verification reads, and where the output lies."""
+    datastore = Datastore.open(f"{folder}/store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(listing, "INLINE", inline)
+        root = Path(folder, "store", "mlpipe/v1/attempts/attempt-1/outputs/data")
+        root.mkdir(parents=True)
+        for path, data in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(data)
+        output = describe_output(datastore, "attempt-1", "data", root)
+    return datastore, Manifest.model_construct(outputs={"data": output}), root
+
+
+@settings(max_examples=120)
+@given(files, st.sampled_from([0, 256]), st.data())
+def test_the_damage_of_any_one_file_is_found(
+    files: dict[str, bytes], inline: int, data: st.DataObject
+) -> None:
+    assume(files)
+    path = data.draw(st.sampled_from(sorted(files)))
+    damage = data.draw(st.sampled_from(["missing", "extra", "longer", "shorter", "flipped"]))
+    with tempfile.TemporaryDirectory() as folder:
+        datastore, manifest, root = sealed(folder, files, inline)
+        assert verify(datastore, manifest, "digest") == ()
+        content, where = files[path], root / path
+        if damage == "missing":
+            where.unlink()
+        elif damage == "extra":
+            where = where.with_name(f"{where.name}-")
+            assume(where.relative_to(root).as_posix() not in files)
+            where.write_bytes(b"")
+        elif damage == "longer":
+            where.write_bytes(content + b"\0")
+        elif damage == "shorter":
+            where.write_bytes(content[:-1])
+        else:
+            where.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+        expected = where.relative_to(root).as_posix()
+        assert [found.path for found in verify(datastore, manifest, "digest")] == [expected]
+        assert bool(verify(datastore, manifest, "size")) == (damage != "flipped")
+
+
+@pytest.mark.parametrize("data", [None, b"", b"{}", b'{"schema_version":1}\n'])
+@pytest.mark.parametrize("level", ["size", "digest"])
+def test_an_unusable_listing_is_damage_and_no_error(
+    datastore: Datastore,
+    make_manifest: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    data: bytes | None,
+    level: Level,
+) -> None:
+    monkeypatch.setattr(listing, "INLINE", 1)
+    manifest = make_manifest(datastore, outputs=OUTPUTS)
+    key = manifest.outputs["data"].listing.key
+    if data is None:
+        datastore.delete(key)
+    else:
+        datastore.write(key, data)
+    (damage,) = verify(datastore, manifest, level)
+    assert damage.sentence().startswith(f"output 'data' cannot be checked: its listing {key} ")
+
+
+def test_the_listing_of_another_output_is_damage(
+    datastore: Datastore, make_manifest: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "INLINE", 0)
+    manifest = make_manifest(datastore, outputs={"one": {"a": b"1"}, "two": {"a": b"2"}})
+    foreign = datastore.read(manifest.outputs["two"].listing.key)
+    datastore.write(manifest.outputs["one"].listing.key, foreign or b"")
+    assert [damage.output for damage in verify(datastore, manifest, "size")] == ["one"]
+
+
+def test_a_thousand_damages_are_enough(local: Datastore, make_manifest: Any) -> None:
+    manifest = make_manifest(local, outputs={"data": {f"{number}": b"" for number in range(1100)}})
+    local.delete_tree(manifest.outputs["data"].key)
+    assert len(verify(local, manifest, "size")) == 1000
