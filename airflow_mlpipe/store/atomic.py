@@ -17,11 +17,16 @@ def is_temporary(name: str) -> bool:
     return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
+def temporary_name() -> str:
+    """A new name that :func:`is_temporary` recognises."""
+    return f"{_PREFIX}{uuid.uuid4().hex}{_SUFFIX}"
+
+
 @contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
     """A free path in the folder of *path*, which is made when there is none; removed when the block ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f"{_PREFIX}{uuid.uuid4().hex}{_SUFFIX}"
+    temporary = path.parent / temporary_name()
     try:
         yield temporary
     finally:
@@ -42,7 +47,13 @@ def arriving(destination: Path) -> Iterator[Path]:
 
 def write_through(path: Path, data: bytes) -> None:
     """Create the file *path* with *data*, and return when the disk has them."""
-    with path.open("xb") as file:
+    try:
+        file = path.open("xb")
+    except FileNotFoundError:
+        # Empty folders are garbage to be collected: this one may have been, a moment ago.
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("xb")
+    with file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from airflow_mlpipe.store.folder import Folder, StoredFile
 from airflow_mlpipe.store.layout import check_key
 from airflow_mlpipe.store.local_folder import LocalFolder
 from airflow_mlpipe.store.progress import Progress
+from airflow_mlpipe.store.transient import Answer, Tries, persistently
 
 _LOCAL_PROTOCOLS = ("file", "local")
 
@@ -22,10 +24,13 @@ class Datastore:
     Keys are relative posix paths; one that :func:`~airflow_mlpipe.store.layout.check_key` refuses raises
     StoreError, and so does everything that the store itself refuses. Nobody ever sees half a file. Folders
     exist by the files below them: a key names a file or nothing.
+
+    What fails in passing is tried again for a few seconds, with *pause* between the tries.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, *, pause: Callable[[float], object] = time.sleep) -> None:
         self._folder = folder
+        self._pause = pause
 
     @classmethod
     def open(cls, url: str, **storage_options: Any) -> Datastore:
@@ -72,19 +77,22 @@ class Datastore:
 
     def read(self, key: str) -> bytes | None:
         """The bytes at *key*, None when there are none."""
-        return self._folder.read(check_key(key))
+        check_key(key)
+        return self._persistently(lambda: self._folder.read(key))
 
     def write(self, key: str, data: bytes) -> None:
         """Put *data* at *key*, in place of what was there."""
-        self._folder.write(check_key(key), data)
+        check_key(key)
+        self._persistently(lambda: self._folder.write(key, data))
 
     def create(self, key: str, data: bytes) -> bool:
         """Put *data* at *key* unless something is there; whether it was put.
 
         Of any number of callers one gets True. On a remote store whose driver has no conditional PUT
-        several may; and of callers with equal *data* also the others.
+        several may; and of callers with equal *data* also the others, so let the data name their writer.
         """
-        return self._folder.create(check_key(key), data)
+        check_key(key)
+        return self._put_once(key, data, lambda: self._folder.create(key, data))
 
     def swap(self, key: str, expected: bytes, data: bytes | None) -> bool:
         """Put *data* at *key* (None: delete it) if it holds *expected*; whether it was done.
@@ -92,30 +100,45 @@ class Datastore:
         Exact among callers of ``swap`` and ``create``; ``write`` and ``delete`` do not take part. On a remote
         store two callers within the same moment may both get True.
         """
-        return self._folder.swap(check_key(key), expected, data)
+        check_key(key)
+        return self._put_once(key, data, lambda: self._folder.swap(key, expected, data))
 
     def delete(self, key: str) -> bool:
         """Delete the file at *key*; whether there was one."""
-        return self._folder.delete(check_key(key))
+        check_key(key)
+        return self._persistently(lambda: self._folder.delete(key))
 
     def delete_tree(self, prefix: str) -> None:
         """Delete the file at *prefix*, or all below it; nothing there is fine."""
-        self._folder.delete_tree(check_key(prefix))
+        check_key(prefix)
+        self._persistently(lambda: self._folder.delete_tree(prefix))
 
     def exists(self, key: str) -> bool:
         """Whether there is a file at *key*."""
-        return self._folder.exists(check_key(key))
+        check_key(key)
+        return self._persistently(lambda: self._folder.exists(key))
+
+    def age(self, key: str) -> float | None:
+        """The seconds since *key* was written, by the clock of the store.
+
+        So it holds for a reader whose own clock is wrong. None when there is no file, and when the driver
+        of a remote store tells no times. It is below 0 when the store's clock was set back. An empty file
+        is written for it, which does not stay.
+        """
+        check_key(key)
+        return self._persistently(lambda: self._folder.age(key))
 
     def files(self, prefix: str = "") -> Iterator[StoredFile]:
         """The file at *prefix*, or all files below it, sorted by key; "" is the whole store.
 
         On a local store, links that lead out of *prefix* or nowhere are not files of the store.
         """
-        return self._folder.files(check_key(prefix) if prefix else prefix)
+        return self._files(check_key(prefix) if prefix else prefix)
 
     def digest(self, key: str) -> str | None:
         """The SHA-256, in hex, of the bytes at *key*, read anew; None when there are none."""
-        return self._folder.digest(check_key(key))
+        check_key(key)
+        return self._persistently(lambda: self._folder.digest(key))
 
     def upload(self, source: Path, key: str, progress: Progress | None = None) -> None:
         """Copy the local file or folder *source* to *key*, in place of what was there.
@@ -123,11 +146,42 @@ class Datastore:
         On a local store it arrives at once; on a remote one file by file. Executable bits survive on a local
         store only. Nothing is done when *source* is already what lies at *key*.
         """
-        self._folder.upload(source, check_key(key), progress or Progress.silent())
+        check_key(key)
+        self._persistently(lambda: self._folder.upload(source, key, progress or Progress.silent()))
 
     def download(self, key: str, destination: Path, progress: Progress | None = None) -> None:
         """Copy the file or folder at *key* to *destination*, which appears when it is complete.
 
         A file replaces a file; a folder needs a free or empty *destination*. The copy is writable.
         """
-        self._folder.download(check_key(key), destination, progress or Progress.silent())
+        check_key(key)
+        self._persistently(lambda: self._folder.download(key, destination, progress or Progress.silent()))
+
+    def _persistently(self, operation: Callable[[], Answer]) -> Answer:
+        return persistently(operation, self._pause)
+
+    def _put_once(self, key: str, data: bytes | None, put: Callable[[], bool]) -> bool:
+        """What *put* returns; True as well when its first try succeeded and only the answer was lost."""
+        tried = False
+
+        def attempt() -> bool:
+            nonlocal tried
+            if tried and self._folder.read(key) == data:
+                return True
+            tried = True
+            return put()
+
+        return self._persistently(attempt)
+
+    def _files(self, prefix: str) -> Iterator[StoredFile]:
+        tries = Tries(self._pause)
+        last = ""
+        while True:
+            try:
+                for file in self._folder.files(prefix):
+                    if file.key > last:
+                        last = file.key
+                        yield file
+                return
+            except StoreError as error:
+                tries.failed(error)

@@ -1,7 +1,11 @@
-"""Who is producing a fingerprint: single flight, by a document that expires unless it is renewed.
+"""Who is producing a fingerprint: single flight, by a document that lapses unless it is renewed.
+
+Machines need not agree on the time. Whether a lease has lapsed is judged by how long ago it was written by
+the clock of the store (:meth:`~airflow_mlpipe.store.datastore.Datastore.age`). Its holder counts from its own
+last renewal.
 
 A lease saves work, it does not protect outputs: should two owners believe that they hold one, both run and
-the first seal wins. Expiry compares clocks of different machines, so these should agree to within seconds.
+the first seal wins.
 """
 
 from __future__ import annotations
@@ -13,41 +17,59 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from types import TracebackType
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.layout import lease_key
+from airflow_mlpipe.store.layout import attempt_prefix, lease_key
 
 log = logging.getLogger(__name__)
 
+DEFAULT_DURATION = 60.0
 _RENEWALS_PER_DURATION = 3
+_ATTEMPTS_KEPT = 20
+
+
+def _checked(attempt: str) -> str:
+    if attempt:
+        attempt_prefix(attempt)  # whoever follows it looks there
+    return attempt
+
+
+Attempt = Annotated[str, AfterValidator(_checked)]
 
 
 class LeaseDocument(BaseModel):
-    """What is stored. Times are seconds since the epoch; *heartbeat* is the seconds between renewals."""
+    """What is stored. It lapses when it is *duration* seconds old and was not renewed.
+
+    *attempt* is what its owner started, or will; *previous_attempts* are those of earlier owners who died,
+    latest first; *announced* are those of all of them whose sealing was begun. *renewals* makes the bytes of
+    each renewal others than those before. *written_at*, seconds since the epoch by the owner's clock, is for
+    people, and for stores that tell no times.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     schema_version: Literal[1]
     owner: str
-    attempt: str
+    attempt: Attempt
+    previous_attempts: tuple[Attempt, ...] = ()
+    announced: tuple[Attempt, ...] = ()
     token: str
-    acquired_at: float
-    expires_at: float
-    heartbeat: float
-
-
-_NOBODY = LeaseDocument(
-    schema_version=1, owner="", attempt="", token="", acquired_at=0.0, expires_at=0.0, heartbeat=0.0
-)
+    duration: float = Field(gt=0)
+    renewals: int = 0
+    written_at: float
 
 
 @dataclass(frozen=True)
 class LeaseRecord:
-    """A lease as it was read: the document, and the very bytes that a takeover must find unchanged."""
+    """A lease as it was read: the document, and the very bytes that a takeover must find unchanged.
+
+    One that cannot be read has no ``owner``, ``attempt`` or ``token``.
+    """
 
     document: LeaseDocument
     raw: bytes
@@ -58,12 +80,19 @@ class LeaseRecord:
         return cls(document, document.model_dump_json().encode() + b"\n")
 
     @classmethod
-    def parse(cls, raw: bytes) -> LeaseRecord:
-        """The record in *raw*; what cannot be read is an expired lease of nobody."""
+    def parse(cls, raw: bytes, unreadable_duration: float = DEFAULT_DURATION) -> LeaseRecord:
+        """The record in *raw*.
+
+        What cannot be read may be a lease of a later version, so it counts as one that lasts
+        *unreadable_duration* seconds.
+        """
         try:
             return cls(LeaseDocument.model_validate_json(raw), raw)
-        except ValidationError:
-            return cls(_NOBODY, raw)
+        except (ValidationError, StoreError):
+            nobody = LeaseDocument(
+                schema_version=1, owner="", attempt="", token="", duration=unreadable_duration, written_at=0.0
+            )
+            return cls(nobody, raw)
 
     @property
     def owner(self) -> str:
@@ -74,26 +103,25 @@ class LeaseRecord:
         return self.document.attempt
 
     @property
+    def attempts(self) -> tuple[str, ...]:
+        """Everything that may have been started under this lease and those it was taken over from."""
+        mine = (self.attempt,) if self.attempt else ()
+        return (*mine, *self.document.previous_attempts)[:_ATTEMPTS_KEPT]
+
+    @property
     def token(self) -> str:
         return self.document.token
 
     @property
-    def acquired_at(self) -> float:
-        return self.document.acquired_at
-
-    @property
-    def expires_at(self) -> float:
-        return self.document.expires_at
-
-    def expired(self, now: float) -> bool:
-        """Whether the owner has let it lapse at *now*, seconds since the epoch."""
-        return now >= self.document.expires_at
+    def duration(self) -> float:
+        return self.document.duration
 
 
 class Lease:
     """A lease that this process holds. Its methods may be called from any thread.
 
-    ``lost`` is set once somebody else took it over, or it could not be renewed in time.
+    ``lost`` is set once somebody else took it over, or it could not be renewed in time. As a context manager
+    it is released at the end, unless the store failed.
     """
 
     def __init__(
@@ -102,15 +130,17 @@ class Lease:
         fingerprint: str,
         record: LeaseRecord,
         *,
-        duration: float,
+        held_since: float,
         clock: Callable[[], float],
+        stopwatch: Callable[[], float],
     ) -> None:
         self.fingerprint = fingerprint
         self.lost = threading.Event()
         self._datastore = datastore
         self._record = record
-        self._duration = duration
+        self._held_since = held_since  # by the stopwatch, before the record was written
         self._clock = clock
+        self._stopwatch = stopwatch
         self._released = False
         self._mutex = threading.Lock()
 
@@ -119,18 +149,47 @@ class Lease:
         """The lease as it was last written."""
         return self._record
 
-    def renew(self) -> bool:
-        """Move the expiry to a full duration from now; whether the lease is still held.
+    def previous_attempts(self, *, announced: bool) -> tuple[str, ...]:
+        """What earlier owners, who died, had started or were to start; latest first.
 
-        A store that cannot be reached does not end the lease before it expires.
+        Without *announced*, only what certainly was never sealed.
+        """
+        document = self._record.document
+        return tuple(
+            name for name in document.previous_attempts if announced or name not in document.announced
+        )
+
+    def announce_seal(self, attempt: str) -> None:
+        """Note in the lease that *attempt* is about to be sealed, so that nobody does it a second time.
+
+        Raises StoreError.
+        """
+        with self._mutex:
+            self._rewrite(announced=(attempt, *self._record.document.announced)[:_ATTEMPTS_KEPT])
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What the step made may be whole although it could not be sealed: whoever takes the lease over finds
+        # the attempt in it.
+        if not isinstance(error, StoreError):
+            self.release()
+
+    def renew(self) -> bool:
+        """Start a full duration anew; whether the lease is still held.
+
+        A store that cannot be reached does not end the lease before it lapses.
         """
         with self._mutex:
             if self._released or self.lost.is_set():
                 return False
             try:
-                held = self._extend()
+                held = self._rewrite()
             except StoreError as error:
-                held = not self._record.expired(self._clock())
+                held = self._stopwatch() - self._held_since < self._record.duration
                 log.warning("The lease on %s was not renewed: %s", self.fingerprint, error)
             if not held:
                 self.lost.set()
@@ -145,17 +204,17 @@ class Lease:
             try:
                 self._swap(None)
             except StoreError as error:
-                # It will expire, which frees it a little later.
+                # It will lapse, which frees it a little later.
                 log.warning("The lease on %s was not released: %s", self.fingerprint, error)
 
     @contextmanager
     def keep_alive(self) -> Iterator[Lease]:
         """Renew from a thread while the block runs; look at ``lost`` to learn that it was in vain."""
         stopped = threading.Event()
-        heartbeat = self._record.document.heartbeat
+        pause = self._record.duration / _RENEWALS_PER_DURATION
 
         def renew_until_stopped() -> None:
-            while not stopped.wait(heartbeat) and self.renew():
+            while not stopped.wait(pause) and self.renew():
                 pass
 
         thread = threading.Thread(target=renew_until_stopped, name=f"lease {self.fingerprint}", daemon=True)
@@ -164,14 +223,17 @@ class Lease:
             yield self
         finally:
             stopped.set()
-            thread.join(heartbeat)
+            thread.join(pause)
 
-    def _extend(self) -> bool:
-        expires_at = self._clock() + self._duration
-        record = LeaseRecord.write(self._record.document.model_copy(update={"expires_at": expires_at}))
+    def _rewrite(self, **changes: Any) -> bool:
+        """Write the lease anew, with *changes*, unless it is somebody else's by now; whether it was ours."""
+        started = self._stopwatch()
+        document = self._record.document
+        renewal = {"renewals": document.renewals + 1, "written_at": self._clock()}
+        record = LeaseRecord.write(document.model_copy(update={**changes, **renewal}))
         if not self._swap(record.raw):
             return False
-        self._record = record
+        self._record, self._held_since = record, started
         return True
 
     def _swap(self, raw: bytes | None) -> bool:
@@ -187,47 +249,90 @@ class Lease:
 
 
 class Leases:
-    """The leases of a datastore. *duration* is in seconds; *clock* gives seconds since the epoch."""
+    """The leases of a datastore. *duration* is in seconds.
+
+    *clock* gives seconds since the epoch; *stopwatch* counts seconds and never goes back.
+    """
 
     def __init__(
-        self, datastore: Datastore, *, duration: float = 60.0, clock: Callable[[], float] = time.time
+        self,
+        datastore: Datastore,
+        *,
+        duration: float = DEFAULT_DURATION,
+        clock: Callable[[], float] = time.time,
+        stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
         self._datastore = datastore
         self._duration = duration
         self._clock = clock
+        self._stopwatch = stopwatch
+
+    def take(self, fingerprint: str, owner: str, attempt: str) -> Lease | LeaseRecord:
+        """The lease on *fingerprint* for *attempt*, or the record of who else holds it.
+
+        Taken over is what has lapsed, and what *owner* left behind, who makes one attempt at a time.
+        """
+        while True:
+            if (lease := self.acquire(fingerprint, owner, attempt)) is not None:
+                return lease
+            current = self.current(fingerprint)
+            if current is None:
+                continue
+            if current.owner != owner and not self.has_lapsed(fingerprint, current):
+                return current
+            if (lease := self.take_over(fingerprint, current, owner, attempt)) is not None:
+                return lease
 
     def acquire(self, fingerprint: str, owner: str, attempt: str) -> Lease | None:
-        """A new lease on *fingerprint*; None when there is one already, expired or not."""
-        record = self._new_record(owner, attempt)
-        if not self._datastore.create(lease_key(fingerprint), record.raw):
-            return None
-        return Lease(self._datastore, fingerprint, record, duration=self._duration, clock=self._clock)
+        """A new lease on *fingerprint*; None when there is one already, lapsed or not."""
+        lease = self._new(fingerprint, owner, attempt)
+        return lease if self._datastore.create(lease_key(fingerprint), lease.record.raw) else None
 
     def current(self, fingerprint: str) -> LeaseRecord | None:
-        """Who holds *fingerprint*, expired or not; None when nobody does."""
+        """Who holds *fingerprint*, lapsed or not; None when nobody does."""
         raw = self._datastore.read(lease_key(fingerprint))
-        return None if raw is None else LeaseRecord.parse(raw)
+        return None if raw is None else LeaseRecord.parse(raw, self._duration)
+
+    def has_lapsed(self, fingerprint: str, record: LeaseRecord) -> bool:
+        """Whether the owner of *record* has not renewed it for its duration, by the clock of the store.
+
+        A store that tells no times leaves only the clocks of the owner and of this machine to compare.
+        """
+        key = lease_key(fingerprint)
+        age = self._datastore.age(key)
+        if age is None:
+            age = self._clock() - record.document.written_at
+        elif age < -record.duration:
+            # The store's clock was set back: written anew, the same bytes are still the owner's.
+            self._datastore.swap(key, record.raw, record.raw)
+        return age >= record.duration
 
     def take_over(self, fingerprint: str, previous: LeaseRecord, owner: str, attempt: str) -> Lease | None:
         """A new lease in place of *previous*; None when that has been renewed, released or taken meanwhile.
 
-        Whether *previous* may be taken is the caller's decision: it expired, or its owner is known dead.
+        Whether *previous* may be taken is the caller's decision: it has lapsed, or its owner is known dead.
         """
-        record = self._new_record(owner, attempt)
-        if not self._datastore.swap(lease_key(fingerprint), previous.raw, record.raw):
-            return None
-        return Lease(self._datastore, fingerprint, record, duration=self._duration, clock=self._clock)
+        lease = self._new(fingerprint, owner, attempt, previous)
+        taken = self._datastore.swap(lease_key(fingerprint), previous.raw, lease.record.raw)
+        return lease if taken else None
 
-    def _new_record(self, owner: str, attempt: str) -> LeaseRecord:
-        now = self._clock()
-        return LeaseRecord.write(
-            LeaseDocument(
-                schema_version=1,
-                owner=owner,
-                attempt=attempt,
-                token=uuid.uuid4().hex,
-                acquired_at=now,
-                expires_at=now + self._duration,
-                heartbeat=self._duration / _RENEWALS_PER_DURATION,
-            )
+    def _new(self, fingerprint: str, owner: str, attempt: str, previous: LeaseRecord | None = None) -> Lease:
+        """A lease that is yet to be written."""
+        document = LeaseDocument(
+            schema_version=1,
+            owner=owner,
+            attempt=attempt,
+            previous_attempts=previous.attempts if previous else (),
+            announced=previous.document.announced if previous else (),
+            token=uuid.uuid4().hex,
+            duration=self._duration,
+            written_at=self._clock(),
+        )
+        return Lease(
+            self._datastore,
+            fingerprint,
+            LeaseRecord.write(document),
+            held_since=self._stopwatch(),
+            clock=self._clock,
+            stopwatch=self._stopwatch,
         )

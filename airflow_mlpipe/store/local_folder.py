@@ -15,7 +15,7 @@ from airflow_mlpipe.store.atomic import arriving, is_temporary, remove, temporar
 from airflow_mlpipe.store.digest import sha256_file
 from airflow_mlpipe.store.folder import StoredFile
 from airflow_mlpipe.store.progress import Progress
-from airflow_mlpipe.store.tree import copy, read_tree
+from airflow_mlpipe.store.tree import TreeFile, copy, walk
 
 _ABSENT = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
@@ -54,7 +54,10 @@ class LocalFolder:
             try:
                 self._link(temporary, path)
             except FileExistsError:
-                return False
+                if path.is_dir() or (path.is_symlink() and not path.exists()):
+                    raise  # it cannot be read as a file, so no caller would ever see it go
+                # A file server may have made our link although its answer was lost.
+                return temporary.stat().st_nlink > 1
             except OSError as error:
                 if error.errno not in _NO_HARD_LINKS:
                     raise
@@ -87,10 +90,20 @@ class LocalFolder:
         with self._reporting("look for", key):
             return self.local_path(key).is_file()
 
+    def age(self, key: str) -> float | None:
+        path = self.local_path(key)
+        with self._reporting("tell the age of", key):
+            try:
+                # Opened, because a client of a network disk asks its server for the times only then.
+                with path.open("rb") as file, temporary_beside(path) as probe:
+                    probe.touch(exist_ok=False)
+                    return probe.stat().st_mtime - os.fstat(file.fileno()).st_mtime
+            except _ABSENT:
+                return None
+
     def files(self, prefix: str) -> Iterator[StoredFile]:
         with self._reporting("list", prefix):
-            found = self._found(prefix)
-        yield from sorted(found, key=lambda file: file.key)
+            yield from self._found(prefix)
 
     def digest(self, key: str) -> str | None:
         with self._reporting("read", key):
@@ -113,21 +126,18 @@ class LocalFolder:
         with self._reporting("download", key), arriving(destination) as temporary:
             copy(self.local_path(key), temporary, progress)
 
-    def _found(self, prefix: str) -> list[StoredFile]:
+    def _found(self, prefix: str) -> Iterator[StoredFile]:
         path = self.local_path(prefix)
         # A link here would make files outside the store look like files of the store.
         if prefix and path.is_symlink():
-            return []
+            return
         if path.is_file():
-            return [StoredFile(prefix, path.stat().st_size)]
-        if not path.is_dir():
-            return []
-        below = f"{prefix}/" if prefix else ""
-        return [
-            StoredFile(f"{below}{file.path}", file.size)
-            for file in read_tree(path, refuse=lambda refusal: None).files
-            if not any(map(is_temporary, file.path.split("/")))
-        ]
+            yield StoredFile(prefix, path.stat().st_size)
+        elif path.is_dir():
+            below = f"{prefix}/" if prefix else ""
+            for entry in walk(path, refuse=lambda refusal: None, skip=is_temporary):
+                if isinstance(entry, TreeFile):
+                    yield StoredFile(below + entry.path, entry.size)
 
     def _create_under_lock(self, key: str, temporary: Path) -> bool:
         with self._lock(key):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlpipe.errors import StoreError
-from airflow_mlpipe.store.atomic import arriving
+from airflow_mlpipe.store.atomic import arriving, is_temporary, temporary_name
 from airflow_mlpipe.store.digest import sha256_stream
 from airflow_mlpipe.store.folder import StoredFile
 from airflow_mlpipe.store.layout import check_key
@@ -108,9 +108,24 @@ class RemoteFolder:
             info = self._info(key)
             return info is not None and info["type"] == "file"
 
+    def age(self, key: str) -> float | None:
+        with self._reporting("tell the age of", key):
+            if not self.exists(key):
+                return None
+            probe = self._path(str(PurePosixPath(key).with_name(temporary_name())))
+            self._fs.pipe_file(probe, b"")
+            try:
+                self._fs.invalidate_cache()
+                between = self._fs.modified(probe) - self._fs.modified(self._path(key))
+            except (FileNotFoundError, NotImplementedError):
+                return None
+            finally:
+                self._fs.rm_file(probe)
+            return float(between.total_seconds())
+
     def files(self, prefix: str) -> Iterator[StoredFile]:
         with self._reporting("list", prefix):
-            found = [file for file in self._found(prefix) if file.key.rpartition("/")[2] != _EMPTY]
+            found = [file for file in self._found(prefix) if _is_of_the_store(file.key.rpartition("/")[2])]
         yield from sorted(found, key=lambda file: file.key)
 
     def digest(self, key: str) -> str | None:
@@ -130,7 +145,7 @@ class RemoteFolder:
                 return
             tree = read_tree(source)
             progress.expect(tree.size)
-            self._put({file.source: check_key(f"{key}/{file.path}") for file in tree.files}, progress)
+            self._put({Path(file.source): check_key(f"{key}/{file.path}") for file in tree.files}, progress)
             for directory in tree.empty_directories:
                 self.write(f"{key}/{directory}/{_EMPTY}", b"")
             if not (tree.files or tree.empty_directories):
@@ -206,6 +221,11 @@ class RemoteFolder:
                 f"cannot {verb} {self.url}/{key}: {str(error) or type(error).__name__}; check "
                 "the credentials, the network and the permissions"
             ) from error
+
+
+def _is_of_the_store(name: str) -> bool:
+    # A process that was killed between making a probe and deleting it leaves a temporary file.
+    return name != _EMPTY and not is_temporary(name)
 
 
 def _reporter(progress: Progress) -> Callback:

@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import suppress
 
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import manifest_key
-from airflow_mlpipe.store.manifest import Manifest, ManifestUnusable, parse_manifest
+from airflow_mlpipe.store.manifest import Manifest, parse_manifest
+from airflow_mlpipe.store.signature import NO_KEYS, Keyring
 from airflow_mlpipe.store.verification import verify
 
 _SHOWN = 5
 
 
-def seal(datastore: Datastore, manifest: Manifest, *, replace: bool = False) -> Manifest:
+def seal(
+    datastore: Datastore, manifest: Manifest, *, replaces: str | None = None, keyring: Keyring = NO_KEYS
+) -> Manifest:
     """Write *manifest*, and return the one that now counts: this one, or an earlier one that won.
 
-    The first seal wins. With *replace*, an existing manifest gives way if it is unusable, if its outputs are
-    damaged, or if it was there before this attempt started; one that somebody sealed while this attempt ran
-    still wins. Output files on a local store become read-only first.
+    The first seal wins. Given *replaces*, the SHA-256 of the manifest's bytes that were seen before the step
+    ran ("" for none), exactly that one gives way, usable or not; one that was sealed since still wins.
+    Output files on a local store become read-only first. What is written is signed by *keyring*, if that has
+    keys, and so must be what wins.
 
     Raises StoreError when an output is missing or not as *manifest* describes it, ManifestUnusable when an
-    unreadable manifest is in the way and *replace* is not given.
+    unreadable manifest wins, or one without a due signature.
     """
     _check_outputs(datastore, manifest)
     _protect_outputs(datastore, manifest)
+    manifest = manifest.signed(keyring)
     key, data = manifest_key(manifest.fingerprint), manifest.to_bytes()
     while not datastore.create(key, data):
         existing = datastore.read(key)
         if existing is None:
             continue
-        if (winner := _winner(datastore, existing, manifest, replace=replace)) is not None:
-            return winner
+        if hashlib.sha256(existing).hexdigest() != replaces:
+            return parse_manifest(existing, manifest.fingerprint, keyring)
         if datastore.swap(key, existing, data):
             break
     return manifest
-
-
-def _winner(datastore: Datastore, existing: bytes, ours: Manifest, *, replace: bool) -> Manifest | None:
-    """The manifest in *existing* if it stays, None if ours takes its place."""
-    try:
-        theirs = parse_manifest(existing, ours.fingerprint)
-    except ManifestUnusable:
-        if not replace:
-            raise
-        return None
-    if replace and (theirs.sealed_at <= ours.started_at or verify(datastore, theirs, "size")):
-        return None
-    return theirs
 
 
 def _check_outputs(datastore: Datastore, manifest: Manifest) -> None:

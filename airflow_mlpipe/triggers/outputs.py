@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_mlpipe.errors import MLPipeError
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import manifest_key
-from airflow_mlpipe.store.lease import Leases
+from airflow_mlpipe.store.lease import LeaseRecord, Leases
 
 # A store that does not answer for this many polls in a row is reported to the task.
 PATIENCE = 10
@@ -22,36 +22,46 @@ PATIENCE = 10
 class OutputsTrigger(BaseTrigger):
     """Fires when it is time for a worker to look again, who judges whether outputs can be used.
 
-    With a *lease* that is when nobody holds it any more. Without, it is when the manifest of *fingerprint* is
-    another than that with the digest *seen* ("" for none), so that a manifest which was found wanting is not
-    looked at twice. *poll_interval* is in seconds. The event is ``{"status": "look"}``, or ``{"status":
-    "error", "message": ...}`` when the store fails.
+    With a *lease* that is when nobody holds it any more: it was released, or it was not renewed for its
+    duration while the triggerer's own stopwatch ran. Without, it is when one of *datastores*, URLs, has
+    another manifest of *fingerprint* than that with the digest in *seen* ("" for none), so that a manifest
+    which was found wanting is not looked at twice. *poll_interval* is in seconds. The event is ``{"status":
+    "look"}``, or ``{"status": "error", "message": ...}`` when the store fails.
     """
 
     def __init__(
-        self, datastore: str, poll_interval: float, lease: str = "", fingerprint: str = "", seen: str = ""
+        self,
+        datastores: Sequence[str],
+        poll_interval: float,
+        lease: str = "",
+        fingerprint: str = "",
+        seen: Sequence[str] = (),
     ) -> None:
         super().__init__()
-        self.datastore = datastore
+        self.datastores = list(datastores)
         self.poll_interval = poll_interval
         self.lease = lease
         self.fingerprint = fingerprint
-        self.seen = seen
+        self.seen = list(seen)
+        self._watched: bytes | None = None
+        self._watched_since = 0.0
 
     @classmethod
     def for_lease(cls, datastore: Datastore, lease: str, poll_interval: float) -> OutputsTrigger:
         """Wait until the holder of *lease* has ended, one way or another."""
-        return cls(datastore.url, poll_interval, lease=lease)
+        return cls([datastore.url], poll_interval, lease=lease)
 
     @classmethod
-    def for_manifest(cls, datastore: Datastore, fingerprint: str, poll_interval: float) -> OutputsTrigger:
+    def for_manifest(
+        cls, datastores: Iterable[Datastore], fingerprint: str, poll_interval: float
+    ) -> OutputsTrigger:
         """Wait until something is sealed under *fingerprint* that is not there now."""
-        seen = _manifest_digest(datastore, fingerprint)
-        return cls(datastore.url, poll_interval, fingerprint=fingerprint, seen=seen)
+        seen = {store.url: _manifest_digest(store, fingerprint) for store in datastores}
+        return cls([*seen], poll_interval, fingerprint=fingerprint, seen=[*seen.values()])
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer needs to make this trigger again."""
-        names = ("datastore", "poll_interval", "lease", "fingerprint", "seen")
+        names = ("datastores", "poll_interval", "lease", "fingerprint", "seen")
         return f"{type(self).__module__}.{type(self).__qualname__}", {
             name: getattr(self, name) for name in names
         }
@@ -73,11 +83,22 @@ class OutputsTrigger(BaseTrigger):
             await asyncio.sleep(self.poll_interval)
 
     def _is_time_to_look(self) -> bool:
-        store = Datastore.open(self.datastore)
+        stores = [Datastore.open(url) for url in self.datastores]
         if self.lease:
-            current = Leases(store).current(self.lease)
-            return current is None or current.expired(time.time())
-        return _manifest_digest(store, self.fingerprint) not in ("", self.seen)
+            return self._has_ended(Leases(stores[0]).current(self.lease))
+        return any(
+            _manifest_digest(store, self.fingerprint) not in ("", seen)
+            for store, seen in zip(stores, self.seen, strict=True)
+        )
+
+    def _has_ended(self, lease: LeaseRecord | None) -> bool:
+        # Asking the store for the lease's age would take the right to write, which a triggerer may not have.
+        if lease is None:
+            return True
+        now = time.monotonic()
+        if lease.raw != self._watched:
+            self._watched, self._watched_since = lease.raw, now
+        return now - self._watched_since >= lease.duration
 
 
 def _manifest_digest(datastore: Datastore, fingerprint: str) -> str:

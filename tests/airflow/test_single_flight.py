@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +16,15 @@ from airflow_mlpipe.pipeline.binding import BoundInput
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.staging import Staging
 from airflow_mlpipe.records import LaunchSpec
-from airflow_mlpipe.store.layout import attempt_prefix, manifest_key
+from airflow_mlpipe.store.layout import attempt_prefix, lease_key, manifest_key
 from airflow_mlpipe.store.lease import Lease, Leases
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.sources import Place, Source
 from airflow_mlpipe.targets.contract import AttemptDirectory
 from airflow_mlpipe.targets.local import LocalDriver
 from airflow_mlpipe.targets.runtime_bundle import runtime_bundle
-from tests.airflow.harness import DagFiles
+from tests.airflow.harness import DagFiles, rewrite
+from tools.lone_step import LoneStep
 
 pytestmark = pytest.mark.airflow
 
@@ -65,10 +68,13 @@ def unseal(dags: DagFiles) -> tuple[str, str]:
     return run.decision("make")["fingerprint"], run.decision("make")["attempt"]
 
 
-def lease(dags: DagFiles, fingerprint: str, attempt: str, *, age: float = 0.0) -> Lease:
-    """A lease that somebody else took *age* seconds ago."""
-    held = Leases(dags.datastore, clock=lambda: time.time() - age).acquire(fingerprint, SOMEBODY, attempt)
+def lease(dags: DagFiles, fingerprint: str, attempt: str, *, age: float = 0.0, skew: float = 0.0) -> Lease:
+    """A lease that somebody else took *age* seconds ago, whose clock is wrong by *skew*."""
+    leases = Leases(dags.datastore, clock=lambda: time.time() + skew)
+    held = leases.acquire(fingerprint, SOMEBODY, attempt)
     assert held is not None
+    written = time.time() - age
+    os.utime(dags.store / lease_key(fingerprint), (written, written))
     return held
 
 
@@ -83,6 +89,80 @@ def test_the_finished_work_of_a_worker_that_died_before_sealing_is_taken_over(
     assert run.read("make", "made") == "made"
     assert runs() == 1
     assert made.run().actions == {"make": "reused"}
+
+
+def test_the_work_of_the_last_but_one_of_two_workers_that_died_is_taken_over(
+    made: DagFiles, runs: Callable[[], int]
+) -> None:
+    fingerprint, attempt = unseal(made)
+    first = lease(made, fingerprint, attempt, age=LONG_AGO)
+    assert Leases(made.datastore).take_over(fingerprint, first.record, SOMEBODY, "died-at-once") is not None
+    os.utime(made.store / lease_key(fingerprint), (0, 0))
+    run = made.run()
+    assert run.decision("make")["attempt"] == attempt
+    assert runs() == 1
+
+
+@pytest.mark.parametrize("skew", [-LONG_AGO, LONG_AGO])
+def test_a_worker_whose_clock_is_wrong_keeps_its_lease_and_loses_it_as_any_other(
+    made: DagFiles, runs: Callable[[], int], skew: float
+) -> None:
+    fingerprint, attempt = unseal(made)
+    held = lease(made, fingerprint, attempt, age=50, skew=skew)
+    made.log.when(f"waiting for {SOMEBODY}", lambda: os.utime(made.store / lease_key(fingerprint), (0, 0)))
+    run = made.run()
+    assert run.decision("make")["attempt"] == attempt
+    assert "waiting for" in run.text
+    assert runs() == 1
+    assert not held.renew()
+
+
+def left_by_the_dead(dags: DagFiles) -> str:
+    """Run the step, and leave its lease as if its worker had died just after sealing; the attempt."""
+    run = dags.run()
+    fingerprint, attempt = run.decision("make")["fingerprint"], run.decision("make")["attempt"]
+    lease(dags, fingerprint, attempt).announce_seal(attempt)
+    os.utime(dags.store / lease_key(fingerprint), (0, 0))
+    return str(attempt)
+
+
+def test_damaged_outputs_of_a_worker_that_died_after_sealing_are_not_sealed_again(
+    made: DagFiles, runs: Callable[[], int]
+) -> None:
+    attempt = left_by_the_dead(made)
+    rewrite(made.store / attempt_prefix(attempt) / "outputs/made", "MADE, but longer")
+    run = made.run()
+    assert run.decision("make")["kinds"] == ["unusable"]
+    assert run.decision("make")["attempt"] != attempt
+    assert run.read("make", "made") == "made"
+    assert runs() == 2
+
+
+def test_a_refresh_makes_anew_what_a_worker_that_died_after_sealing_has_made(
+    made: DagFiles, runs: Callable[[], int]
+) -> None:
+    attempt = left_by_the_dead(made)
+    run = made.run(mlpipe={"reuse": "refresh"})
+    assert run.decision("make")["attempt"] != attempt
+    assert runs() == 2
+
+
+def test_a_refresh_makes_anew_what_another_run_has_made_but_not_sealed(
+    made: DagFiles, runs: Callable[[], int]
+) -> None:
+    fingerprint, attempt = unseal(made)
+    lease(made, fingerprint, attempt, age=LONG_AGO)
+    run = made.run(mlpipe={"reuse": "refresh"})
+    assert run.decision("make")["attempt"] != attempt
+    assert runs() == 2
+
+
+def test_finished_work_that_is_too_old_is_not_taken_over(made: DagFiles, runs: Callable[[], int]) -> None:
+    write_step(made, "max_age=timedelta(microseconds=1)")
+    fingerprint, attempt = unseal(made)
+    lease(made, fingerprint, attempt, age=LONG_AGO)
+    assert made.run().decision("make")["attempt"] != attempt
+    assert runs() == 2
 
 
 def test_a_step_that_outlived_its_worker_is_joined_and_not_started_again(
@@ -186,6 +266,19 @@ def test_when_they_give_up_the_one_who_waited_runs(
     assert runs() == 2
 
 
+def test_a_lease_that_is_not_renewed_while_somebody_waits_in_the_triggerer_is_taken_over(
+    made: DagFiles, runs: Callable[[], int]
+) -> None:
+    write_step(made, "deferrable=True, poke_interval=0.1")
+    fingerprint, _ = unseal(made)
+    held = Leases(made.datastore, duration=0.5).acquire(fingerprint, SOMEBODY, "died-at-once")
+    assert held is not None
+    run = made.run()
+    assert "waiting for" in run.text
+    assert run.actions == {"make": "ran"}
+    assert runs() == 2
+
+
 def test_who_may_not_share_does_not_wait(made: DagFiles, runs: Callable[[], int]) -> None:
     fingerprint, _ = unseal(made)
     held = lease(made, fingerprint, "theirs")
@@ -225,3 +318,30 @@ def stage_and_die(dags: DagFiles, attempt: str, data: Path, place: Path) -> None
     staging = Staging(places.inputs, lambda what: Progress.silent())
     staging.stage(BoundInput("data", "mount", source, str(place)))
     assert place.is_symlink()
+
+
+def _take_part(step: LoneStep, number: int, results: multiprocessing.Queue[tuple[str, str]]) -> None:
+    try:
+        done = step.run(f"run-{number}", pause=0.2)
+        results.put((done.decision["action"], done.reference.model_dump_json()))
+    except BaseException as error:
+        results.put(("failed", repr(error)))
+
+
+@pytest.mark.parametrize("crowd", [2, 10])
+def test_of_runs_that_begin_at_once_one_makes_the_outputs_and_all_hand_on_the_same(
+    tmp_path: Path, crowd: int
+) -> None:
+    step = LoneStep(tmp_path / "lone")
+    context = multiprocessing.get_context("fork")
+    results: multiprocessing.Queue[tuple[str, str]] = context.Queue()
+    processes = [context.Process(target=_take_part, args=(step, number, results)) for number in range(crowd)]
+    for process in processes:
+        process.start()
+    handed_on = [results.get(timeout=120) for _ in processes]
+    for process in processes:
+        process.join(60)
+    assert step.executions == 1
+    assert sorted(action for action, _ in handed_on) == ["ran"] + ["reused"] * (crowd - 1)
+    assert len({reference for _, reference in handed_on}) == 1
+    assert step.processes() == []

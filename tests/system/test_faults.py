@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -62,6 +63,26 @@ def task_process(airflow: AirflowInstance) -> psutil.Process:
     return parent
 
 
+def worker_of(airflow: AirflowInstance, task: dict[str, Any]) -> psutil.Process:
+    """The process of a task instance, which Airflow names after it."""
+    title = f"airflow worker -- {task['id']}"
+    [process] = [process for process in processes_of(airflow.home) if _title(process) == title]
+    return process
+
+
+def _title(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):  # it may end while it is looked at
+        return " ".join(process.cmdline()).strip()
+    return ""
+
+
+def until_one_is(airflow: AirflowInstance, state: str, dag_id: str, runs: list[str]) -> None:
+    def states() -> list[str]:
+        return [task["state"] for run in runs for task in airflow.task_instances(dag_id, run)]
+
+    airflow.wait_until(lambda: state in states() or None, lambda: f"one of {dag_id} to be {state}", 90)
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left_running(airflow: AirflowInstance) -> Iterator[None]:
     yield
@@ -87,19 +108,7 @@ def test_two_deferrable_runs_at_once_run_the_step_once(airflow: AirflowInstance)
     signals = waiting(airflow, "two_deferred", "deferrable=True")
     runs = [airflow.trigger("two_deferred", run_id=name) for name in ("one", "two")]
     began(airflow, signals)
-    airflow.wait_until(
-        lambda: (
-            True
-            if any(
-                task["state"] == "deferred"
-                for run in runs
-                for task in airflow.task_instances("two_deferred", run)
-            )
-            else None
-        ),
-        lambda: "one of the two to defer",
-        60,
-    )
+    until_one_is(airflow, "deferred", "two_deferred", runs)
     (signals / "finish").touch()
     assert [airflow.wait_for_run("two_deferred", run) for run in runs] == ["success", "success"]
     assert len(list(signals.glob("began-*"))) == 1
@@ -133,6 +142,45 @@ def test_a_worker_killed_before_the_seal_loses_nothing(airflow: AirflowInstance)
     assert airflow.wait_for_run("killed_late", run) == "success"
     assert len(list(signals.glob("began-*"))) == 1
     assert "has finished: taking over its outputs" in _log(airflow, "killed_late", run, 2)
+
+
+def test_a_worker_killed_while_it_waits_for_another_run_is_followed_by_a_retry_that_reuses(
+    airflow: AirflowInstance,
+) -> None:
+    dag_id = "killed_waiter"
+    signals = waiting(airflow, dag_id, 'mode="poke", retries=2, retry_delay=timedelta(seconds=1)')
+    maker = airflow.trigger(dag_id, run_id="maker")
+    began(airflow, signals)
+    waiter = airflow.trigger(dag_id, run_id="waiter")
+    airflow.wait_until(
+        lambda: "waiting for" in _log(airflow, dag_id, waiter, 1) or None, lambda: "the second to wait", 90
+    )
+    [task] = airflow.task_instances(dag_id, waiter)
+    worker_of(airflow, task).send_signal(signal.SIGKILL)
+    airflow.wait_until(
+        lambda: "waiting for" in _log(airflow, dag_id, waiter, 2) or None, lambda: "its retry to wait", 90
+    )
+    (signals / "finish").touch()
+    assert [airflow.wait_for_run(dag_id, run) for run in (maker, waiter)] == ["success", "success"]
+    assert len(list(signals.glob("began-*"))) == 1
+    assert airflow.xcom(dag_id, waiter, "work", "mlpipe_decision")["action"] == "reused"
+
+
+def test_a_worker_killed_together_with_the_step_is_followed_by_a_retry_that_runs_again(
+    airflow: AirflowInstance,
+) -> None:
+    signals = waiting(airflow, "killed_both", "retries=2, retry_delay=timedelta(seconds=1)")
+    run = airflow.trigger("killed_both")
+    began(airflow, signals)
+    worker, [supervisor] = task_process(airflow), supervisors(airflow)
+    worker.send_signal(signal.SIGKILL)
+    supervisor.send_signal(signal.SIGKILL)
+    began(airflow, signals, times=2)
+    assert manifests(airflow, "killed_both") == []
+    assert len(running_children(signals)) == 1
+    (signals / "finish").touch()
+    assert airflow.wait_for_run("killed_both", run) == "success"
+    assert len(manifests(airflow, "killed_both")) == 1
 
 
 def test_a_killed_step_is_sealed_by_nobody_and_runs_again(airflow: AirflowInstance) -> None:
@@ -177,6 +225,20 @@ def test_a_scheduler_killed_in_the_middle_does_not_cost_the_work(airflow: Airflo
     assert airflow.wait_for_run("killed_scheduler", run) == "success"
     assert len(list(signals.glob("began-*"))) == 1
     assert len(manifests(airflow, "killed_scheduler")) == 1
+
+
+def test_a_scheduler_killed_while_a_second_run_waits_costs_neither(airflow: AirflowInstance) -> None:
+    dag_id = "killed_while_waiting"
+    signals = waiting(airflow, dag_id, "deferrable=True, retries=3, retry_delay=timedelta(seconds=1)")
+    runs = [airflow.trigger(dag_id, run_id=name) for name in ("one", "two")]
+    began(airflow, signals)
+    until_one_is(airflow, "deferred", dag_id, runs)
+    airflow.kill("scheduler", signal.SIGKILL)
+    airflow.restart("scheduler")
+    (signals / "finish").touch()
+    assert [airflow.wait_for_run(dag_id, run) for run in runs] == ["success", "success"]
+    assert len(list(signals.glob("began-*"))) == 1
+    assert airflow.xcom(dag_id, "one", "work") == airflow.xcom(dag_id, "two", "work")
 
 
 def _log(airflow: AirflowInstance, dag_id: str, run: str, try_number: int) -> str:

@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.digest import describe, sha256_file
+from airflow_mlpipe.store.folder import Folder
 from airflow_mlpipe.store.layout import output_key
-from airflow_mlpipe.store.manifest import Manifest, ManifestOutput, Producer
+from airflow_mlpipe.store.listing import describe_output
+from airflow_mlpipe.store.local_folder import LocalFolder
+from airflow_mlpipe.store.manifest import Manifest, Producer
+from airflow_mlpipe.store.remote_folder import RemoteFolder
+from tests.unit.store.faulty import FaultyFolder, Unreliable
 
 FINGERPRINT = "ab" * 32
 
@@ -35,15 +39,21 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["local", "memory"])
-def datastore(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Datastore]:
-    if request.param == "local":
-        yield Datastore.open(str(tmp_path / "store"))
+@pytest.fixture(params=["local", "memory", "unreliable"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
+    """A folder of each kind; every tenth call of the unreliable one fails in passing."""
+    if request.param != "memory":
+        local = LocalFolder(tmp_path / "store")
+        yield local if request.param == "local" else FaultyFolder(local, Unreliable(seed=7))
         return
-    store = Datastore.open(f"memory://{uuid.uuid4().hex}")
-    yield store
-    for file in list(store.files()):
-        store.delete(file.key)
+    memory = RemoteFolder(f"memory://{uuid.uuid4().hex}", {})
+    yield memory
+    memory.delete_tree("")
+
+
+@pytest.fixture
+def datastore(folder: Folder) -> Datastore:
+    return Datastore(folder, pause=lambda seconds: None)
 
 
 @pytest.fixture
@@ -69,7 +79,7 @@ def make_manifest(tmp_path: Path) -> MakeManifest:
                 (source / path).write_bytes(data)
             key = output_key(attempt, name)
             datastore.upload(source, key)
-            described[name] = ManifestOutput.of(name, key, describe(source, sha256_file))
+            described[name] = describe_output(datastore, attempt, name, source)
         values: dict[str, Any] = {
             "schema_version": 1,
             "fingerprint": FINGERPRINT,

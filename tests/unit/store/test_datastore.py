@@ -9,14 +9,18 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_mlpipe.errors import StoreError
+from airflow_mlpipe.store.atomic import temporary_name
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.digest import describe, sha256_file
 from airflow_mlpipe.store.folder import StoredFile
+from airflow_mlpipe.store.hashing import describe
 from airflow_mlpipe.store.local_folder import LocalFolder
 
 
@@ -86,6 +90,57 @@ def test_files_are_listed_by_key_with_their_sizes(datastore: Datastore) -> None:
     assert [file.key for file in datastore.files()][-1] == "z"
 
 
+def backdate(datastore: Datastore, key: str, seconds: float) -> None:
+    """Make the file at *key* older, as the store sees it."""
+    path = datastore.local_path(key)
+    if path is not None:
+        written = path.stat().st_mtime - seconds
+        os.utime(path, (written, written))
+        return
+    name = datastore.uri(key).removeprefix("memory:/")
+    MemoryFileSystem.store[name].modified -= timedelta(seconds=seconds)
+
+
+def test_an_age_is_told_by_the_clock_of_the_store_and_leaves_nothing(datastore: Datastore) -> None:
+    for key in ("a/b", "c"):
+        assert datastore.age(key) is None
+        datastore.write(key, b"1")
+        age = datastore.age(key)
+        assert age is not None
+        assert 0 <= age < 30
+        for seconds in (100.0, -500.0):
+            backdate(datastore, key, seconds)
+            later = datastore.age(key)
+            assert later is not None
+            assert 0 <= later - seconds < 30
+            backdate(datastore, key, -seconds)
+    assert datastore.age("a") is None
+    assert [file.key for file in datastore.files()] == ["a/b", "c"]
+    folder = datastore.local_path("a")
+    assert folder is None or [path.name for path in folder.iterdir()] == ["b"]
+
+
+def test_a_driver_that_tells_no_times_knows_no_ages() -> None:
+    class Timeless(MemoryFileSystem):  # type: ignore[misc]
+        protocol = "timeless"
+
+        def modified(self, path: str) -> datetime:
+            raise NotImplementedError
+
+    fsspec.register_implementation("timeless", Timeless, clobber=True)
+    store = Datastore.open("timeless://x")
+    store.write("a/b", b"")
+    assert store.age("a/b") is None
+    assert [file.key for file in store.files()] == ["a/b"]
+    store.delete("a/b")
+
+
+def test_a_probe_that_a_killed_process_left_is_no_file_of_the_store(datastore: Datastore) -> None:
+    datastore.write(f"a/{temporary_name()}", b"")
+    datastore.write("a/b", b"")
+    assert [file.key for file in datastore.files()] == ["a/b"]
+
+
 def test_an_address_and_its_key_belong_together(datastore: Datastore) -> None:
     key = "a/b c/100%#?.txt"
     assert datastore.uri(key) == f"{datastore.url}/{key}"
@@ -143,7 +198,7 @@ def test_a_folder_travels_both_ways_with_its_empty_folders(
         (source / "sub" / "b").write_bytes(b"22")
     datastore.upload(source, "x/y")
     datastore.download("x/y", tmp_path / "copy")
-    assert describe(tmp_path / "copy", sha256_file) == describe(source, sha256_file)
+    assert describe(tmp_path / "copy") == describe(source)
     expected = [] if empty == ["."] else [StoredFile("x/y/a", 1), StoredFile("x/y/sub/b", 2)]
     assert list(datastore.files("x")) == expected
 

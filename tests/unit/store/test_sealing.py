@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import stat
 from pathlib import Path
 from typing import Any
@@ -40,39 +41,80 @@ def test_outputs_that_are_missing_or_changed_are_not_sealed(datastore: Datastore
         read_manifest(datastore, FINGERPRINT)
 
 
-def test_an_unusable_manifest_gives_way_only_when_asked(datastore: Datastore, make_manifest: Any) -> None:
-    datastore.write(manifest_key(FINGERPRINT), b"{")
+def seen(datastore: Datastore) -> str:
+    """What *replaces* is given: the digest of the manifest that is there."""
+    data = datastore.read(manifest_key(FINGERPRINT))
+    return "" if data is None else hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("unusable", [b"{", b"", b"\xff", b'{"schema_version": 2}'])
+def test_an_unusable_manifest_gives_way_to_who_has_seen_it(
+    datastore: Datastore, make_manifest: Any, unusable: bytes
+) -> None:
+    datastore.write(manifest_key(FINGERPRINT), unusable)
     manifest = make_manifest(datastore)
-    with pytest.raises(ManifestUnusable):
-        seal(datastore, manifest)
-    assert seal(datastore, manifest, replace=True) is manifest
+    for replaces in (None, "", "0" * 64):
+        with pytest.raises(ManifestUnusable):
+            seal(datastore, manifest, replaces=replaces)
+    assert seal(datastore, manifest, replaces=seen(datastore)) is manifest
     assert read_manifest(datastore, FINGERPRINT) == manifest
 
 
-def test_a_damaged_manifest_gives_way_when_asked(datastore: Datastore, make_manifest: Any) -> None:
+def test_a_damaged_manifest_gives_way_to_who_has_seen_it(datastore: Datastore, make_manifest: Any) -> None:
     damaged, manifest = make_manifest(datastore, "attempt-1"), make_manifest(datastore, "attempt-2")
     seal(datastore, damaged)
     datastore.delete(damaged.outputs["model"].key)
     assert seal(datastore, manifest) == damaged
-    assert seal(datastore, manifest, replace=True) is manifest
+    assert seal(datastore, manifest, replaces=seen(datastore)) is manifest
 
 
-@pytest.mark.parametrize(("sealed_at", "wins"), [(99.0, False), (100.0, False), (100.5, True)])
-def test_a_replacement_yields_to_what_was_sealed_while_it_was_made(
-    datastore: Datastore, make_manifest: Any, sealed_at: float, wins: bool
+def test_a_replacement_yields_to_what_was_sealed_since(datastore: Datastore, make_manifest: Any) -> None:
+    old, quicker, slower = (make_manifest(datastore, f"attempt-{number}") for number in range(3))
+    seal(datastore, old)
+    before = seen(datastore)
+    assert seal(datastore, quicker, replaces=before) is quicker
+    assert seal(datastore, slower, replaces=before) == quicker
+    assert read_manifest(datastore, FINGERPRINT) == quicker
+
+
+def test_who_saw_nothing_yields_to_what_was_sealed_since(datastore: Datastore, make_manifest: Any) -> None:
+    quicker, slower = make_manifest(datastore, "attempt-1"), make_manifest(datastore, "attempt-2")
+    before = seen(datastore)
+    seal(datastore, quicker, replaces=before)
+    assert seal(datastore, slower, replaces=before) == quicker
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0.0, 9e9), (9e9, 0.0)])
+def test_no_clock_has_a_say_in_which_manifest_stays(
+    datastore: Datastore, make_manifest: Any, ours: float, theirs: float
 ) -> None:
-    existing = make_manifest(datastore, "attempt-1", sealed_at=sealed_at)
-    manifest = make_manifest(datastore, "attempt-2", started_at=100.0)
-    seal(datastore, existing)
-    assert seal(datastore, manifest, replace=True) == (existing if wins else manifest)
-    assert read_manifest(datastore, FINGERPRINT) == (existing if wins else manifest)
+    old = make_manifest(datastore, "attempt-1", sealed_at=theirs)
+    new = make_manifest(datastore, "attempt-2", started_at=ours, finished_at=ours, sealed_at=ours)
+    seal(datastore, old)
+    assert seal(datastore, new) == old
+    assert seal(datastore, new, replaces=seen(datastore)) is new
 
 
 def test_sealing_the_same_attempt_again_changes_nothing(datastore: Datastore, make_manifest: Any) -> None:
     manifest = make_manifest(datastore)
     seal(datastore, manifest)
     later = manifest.model_copy(update={"sealed_at": manifest.sealed_at + 10})
-    assert seal(datastore, later, replace=True) == manifest
+    assert seal(datastore, later) == manifest
+
+
+def test_what_is_in_the_way_of_a_manifest_is_an_error_of_the_store(
+    local: Datastore, make_manifest: Any
+) -> None:
+    manifest = make_manifest(local)
+    path = local.local_path(manifest_key(FINGERPRINT))
+    assert path is not None
+    path.mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"cannot create .*manifest\.json: .*File exists"):
+        seal(local, manifest)
+    path.rmdir()
+    path.symlink_to("nowhere")
+    with pytest.raises(StoreError, match=r"cannot create .*manifest\.json: .*File exists"):
+        seal(local, manifest)
 
 
 def test_sealed_files_are_read_only_on_a_local_store(local: Datastore, make_manifest: Any) -> None:
