@@ -29,6 +29,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "triggers": [{"integration-name": "MLPipe", "python-modules": ["airflow_mlpipe.triggers.outputs"]}],
         "task-decorators": [{"name": "mlpipe", "class-name": "airflow_mlpipe.decorators.step.step_task"}],
+        "cli": ["airflow_mlpipe.cli.definition.get_commands"],
         "config": {
             "mlpipe": {
                 "description": "Reuse of step outputs: where they are kept and how they are checked.",
@@ -57,6 +58,54 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "file://{AIRFLOW_HOME}/mlpipe",
         "s3://ml-artifacts/airflow",
     ),
+    "namespace": _option(
+        "Folder of the datastore that this deployment, or this team, has to itself: only its own steps write "
+        "there. Empty is the common one.",
+        "",
+        "team_vision",
+    ),
+    "read_datastores": _option(
+        "Datastores whose sealed outputs are reused as well and to which nothing is ever written, separated "
+        "by commas: URLs, or 'namespace:NAME' for a namespace of the datastore ('namespace:' alone is the "
+        "common one). They are looked at in order, after the deployment's own.",
+        "",
+        "namespace:, s3://ml-artifacts/released",
+    ),
+    "read_only": _option(
+        "Whether this deployment only reads the datastore, as an untrusted one should. What must be run is "
+        "then kept in private_datastore, and only this deployment reuses it.",
+        "False",
+        kind="boolean",
+    ),
+    "private_datastore": _option(
+        "Where a read_only deployment keeps what it makes: a folder or an fsspec URL.",
+        "file://{AIRFLOW_HOME}/mlpipe-private",
+        "/scratch/mlpipe-private",
+    ),
+    "signing_key": _option(
+        "Where the key is that signs manifests: 'connection:CONN_ID' (its password; older keys in its extra) "
+        "or 'variable:KEY'. With it, outputs whose manifest is not signed are not reused. Empty: nothing is "
+        "signed or asked for.",
+        "",
+        "connection:mlpipe_signing",
+    ),
+    "reuse": _option(
+        "What every run may do at most: 'normal', 'refresh' (reuse nothing, store), 'bypass' (neither) or "
+        "'read_only' (reuse, store nothing). A run or step may restrict it further.",
+        "normal",
+        "refresh",
+    ),
+    "max_age": _option(
+        "The oldest that reused outputs may be in this deployment, whatever a step says: a number and s, "
+        "min, h or d. Empty is any age.",
+        "",
+        "90 d",
+    ),
+    "default_max_age": _option(
+        "The max_age of steps that set none: a number and s, min, h or d. Empty is any age.",
+        "",
+        "30 d",
+    ),
     "compute_targets": _option(
         "Path of the YAML file that names the compute targets. The target 'local' is there without it. "
         "A relative path starts at AIRFLOW_HOME.",
@@ -83,13 +132,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
     ),
     "verify": _option(
         "What is checked of stored outputs before they are reused: 'size' (every file is there with its "
-        "size), 'digest' (every byte is read again) or 'none'.",
-        "size",
+        "size), 'digest' (every byte is read again), 'none', or 'auto': 'size' in a remote datastore, and "
+        "the content in a local one, where only files are read whose size, times or inode are not as when "
+        "they were last hashed.",
+        "auto",
         "digest",
     ),
     "lease_seconds": _option(
-        "How long a worker that stopped giving signs of life keeps others from running the same step. "
-        "Clocks of workers may differ by less than this.",
+        "How long a worker that stopped giving signs of life keeps others from running the same step, by "
+        "the clock of the datastore. Clocks of workers do not matter.",
         "60",
         kind="integer",
     ),

@@ -10,43 +10,57 @@ from pathlib import Path
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.model.data import OutputFileDatasetConfig, StepOutput
 from airflow_mlpipe.pipeline.identity import TaskIdentity
+from airflow_mlpipe.pipeline.outcome import Outcome
+from airflow_mlpipe.pipeline.settings import NAMESPACES
+from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import ROOT
-from airflow_mlpipe.store.manifest import Manifest
 from airflow_mlpipe.store.progress import Progress
 
 log = logging.getLogger(__name__)
 
+# What a datastore keeps for itself, directly below it.
+_RESERVED = (ROOT.partition("/")[0], NAMESPACES)
 
-def export(
-    manifest: Manifest, outputs: Iterable[StepOutput], identity: TaskIdentity, datastore: Datastore
-) -> None:
+
+def export(outcome: Outcome, outputs: Iterable[StepOutput], identity: TaskIdentity, stores: Stores) -> None:
     """Copy the outputs that have a destination there, file by file.
 
-    A file of the same name is replaced; nothing else that lies there is touched, let alone removed. Raises
-    StoreError, also for a destination among the datastore's own files.
+    A relative destination starts at the deployment's own datastore. A file of the same name is replaced;
+    nothing else that lies there is touched, let alone removed. Raises StoreError, also for a destination in a
+    datastore that this deployment only reads, or among the files that datastores keep for themselves.
     """
     for output in outputs:
         if not isinstance(output, OutputFileDatasetConfig) or output.destination is None:
             continue
         place = output.destination.replace("{run-id}", identity.run_id)
         place = place.replace("{output-name}", output.name).rstrip("/")
-        target, folder = _target(place, datastore)
+        target, folder = _target(place, stores)
         progress = Progress(f"copying output {output.name} to {place}", log.info)
-        _copy_files(datastore, manifest.outputs[output.name].key, target, folder, progress)
+        key = outcome.manifest.outputs[output.name].key
+        _copy_files(outcome.datastore, key, target, folder, progress)
         log.info("Copied output %s to %s", output.name, place)
 
 
-def _target(place: str, datastore: Datastore) -> tuple[Datastore, str]:
+def _target(place: str, stores: Stores) -> tuple[Datastore, str]:
     """The datastore and the key that a destination names."""
     if "://" in place or place.startswith("/"):
         parent, _, leaf = place.rpartition("/")
         target, key = Datastore.open(parent or "/"), leaf
     else:
-        target, key = datastore, place
-    uri, own = target.uri(key), datastore.uri(ROOT.partition("/")[0])
-    if uri == own or uri.startswith(f"{own}/"):
-        raise StoreError(f"the destination {place!r} lies among the datastore's own files; choose another")
+        target, key = stores.own, place
+    uri = target.uri(key)
+    around = [store for store in stores if f"{uri}/".startswith(f"{store.url}/")]
+    if not around:
+        return target, key
+    nearest = max(around, key=lambda store: len(store.url))
+    if nearest is not stores.own:
+        raise StoreError(
+            f"the destination {place!r} lies in {nearest.url}, to which nothing is written; choose another"
+        )
+    inside = uri.removeprefix(nearest.url).lstrip("/")
+    if not inside or inside.partition("/")[0] in _RESERVED:
+        raise StoreError(f"the destination {place!r} lies among a datastore's own files; choose another")
     return target, key
 
 

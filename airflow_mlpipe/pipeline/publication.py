@@ -10,11 +10,9 @@ from typing import Any
 from airflow_mlpipe.model.data import StepOutput
 from airflow_mlpipe.model.reference import PipelineDataReference
 from airflow_mlpipe.pipeline.lookup import producer_of
-from airflow_mlpipe.reuse.decision import Decision
-from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.pipeline.outcome import Outcome
 from airflow_mlpipe.store.digest import MISSING_DIGEST
 from airflow_mlpipe.store.layout import output_key
-from airflow_mlpipe.store.manifest import Manifest
 
 log = logging.getLogger(__name__)
 
@@ -23,29 +21,26 @@ LARGEST_METRICS = 32 * 1024
 DECISION_KEY = "mlpipe_decision"
 
 
-def handed_on(
-    manifest: Manifest, outputs: Mapping[str, StepOutput], datastore: Datastore, *, sealed: bool
-) -> dict[str, Any]:
+def handed_on(outcome: Outcome, outputs: Mapping[str, StepOutput]) -> dict[str, Any]:
     """The return value of a step: its references by output name, and its metrics under ``metrics``."""
-    references = {name: _reference(name, manifest, datastore, sealed=sealed) for name in outputs}
-    return {**references, "metrics": _small(manifest.results)}
+    references = {name: reference_of(outcome, name) for name in outputs}
+    return {**references, "metrics": _small(outcome.manifest.results)}
 
 
-def decision_document(
-    decision: Decision, manifest: Manifest, datastore: Datastore, *, sealed: bool
-) -> dict[str, Any]:
+def decision_document(outcome: Outcome) -> dict[str, Any]:
     """The decision as XCom ``mlpipe_decision`` carries it: plain JSON, for people, links and programs.
 
     ``action`` is ``reused`` or ``ran``; ``seconds`` is what the step took when it ran, ``saved_seconds`` what
     its reuse spared; ``producer`` is the task instance that ran it.
     """
+    decision, manifest = outcome.decision, outcome.manifest
     return {
         "schema_version": 1,
         "action": "reused" if decision.action == "reuse" else "ran",
         "reason": decision.why,
         "kinds": [reason.kind for reason in decision.reasons],
         "fingerprint": manifest.fingerprint,
-        "sealed": sealed,
+        "sealed": outcome.sealed,
         "seconds": round(manifest.seconds, 3),
         "saved_seconds": None if decision.saved_seconds is None else round(decision.saved_seconds, 3),
         "producer": producer_of(manifest).model_dump(mode="json"),
@@ -53,7 +48,9 @@ def decision_document(
     }
 
 
-def _reference(name: str, manifest: Manifest, datastore: Datastore, *, sealed: bool) -> PipelineDataReference:
+def reference_of(outcome: Outcome, name: str) -> PipelineDataReference:
+    """The reference to the output *name*; of kind ``missing`` when the script left it unwritten."""
+    manifest, datastore = outcome.manifest, outcome.datastore
     producer = producer_of(manifest)
     output = manifest.outputs.get(name)
     if output is None:
@@ -76,7 +73,7 @@ def _reference(name: str, manifest: Manifest, datastore: Datastore, *, sealed: b
         size=output.size,
         fingerprint=manifest.fingerprint,
         producer=producer,
-        sealed=sealed,
+        sealed=outcome.sealed,
     )
 
 

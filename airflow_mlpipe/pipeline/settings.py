@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.get_provider_info import OPTIONS
 
-VerifyLevel = Literal["size", "digest", "none"]
+if TYPE_CHECKING:
+    from airflow_mlpipe.reuse.decision import ReuseMode
+
+VerifyLevel = Literal["auto", "size", "digest", "none"]
+
+# The folder of a datastore that holds its namespaces.
+NAMESPACES = "namespaces"
+
+_NAMESPACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+_NAMESPACE_PREFIX = "namespace:"
+_KEY_PLACE = re.compile(r"(connection|variable):\S+")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?) *(s|min|h|d)")
+_SECONDS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True)
@@ -18,6 +31,11 @@ class Settings:
     """One reading of the options; see ``get_provider_info.OPTIONS`` for what each means."""
 
     datastore: str
+    namespace: str
+    read_datastores: tuple[str, ...]
+    read_only: bool
+    private_datastore: str
+    signing_key: str
     compute_targets: Path | None
     environments: Path | None
     work_directory: Path
@@ -25,15 +43,34 @@ class Settings:
     keep_work_directories: bool
     verify: VerifyLevel
     lease_seconds: float
+    reuse: ReuseMode
+    max_age: float | None
+    default_max_age: float | None
+
+    @property
+    def datastore_url(self) -> str:
+        """Where this deployment's namespace lies."""
+        return in_namespace(self.datastore, self.namespace)
 
     @classmethod
     def read(cls) -> Settings:
         """Read Airflow's configuration; DefinitionError names an option with a wrong value."""
+        from airflow_mlpipe.reuse.decision import REUSE_MODES  # parsing a DAG file reads single options only
+
         verify = _text("verify")
-        if verify not in ("size", "digest", "none"):
-            raise DefinitionError(f"[mlpipe] verify is {verify!r}; it must be size, digest or none")
+        if verify not in get_args(VerifyLevel):
+            raise DefinitionError(f"[mlpipe] verify is {verify!r}; it must be auto, size, digest or none")
+        reuse = _text("reuse")
+        if reuse not in REUSE_MODES:
+            raise DefinitionError(f"[mlpipe] reuse is {reuse!r}; it must be one of {', '.join(REUSE_MODES)}")
+        datastore = _place("datastore")
         return cls(
-            datastore=_text("datastore"),
+            datastore=datastore,
+            namespace=_namespace(_text("namespace"), "namespace"),
+            read_datastores=_read_datastores(datastore),
+            read_only=_boolean("read_only"),
+            private_datastore=_place("private_datastore"),
+            signing_key=_key_place("signing_key"),
             compute_targets=path_option("compute_targets"),
             environments=path_option("environments"),
             work_directory=cast("Path", path_option("work_directory")),
@@ -41,6 +78,9 @@ class Settings:
             keep_work_directories=_boolean("keep_work_directories"),
             verify=cast("VerifyLevel", verify),
             lease_seconds=_positive("lease_seconds"),
+            reuse=cast("ReuseMode", reuse),
+            max_age=_span("max_age"),
+            default_max_age=_span("default_max_age"),
         )
 
 
@@ -55,12 +95,31 @@ def path_option(option: str) -> Path | None:
     return airflow_home() / Path(text).expanduser() if text else None
 
 
+def in_namespace(url: str, namespace: str) -> str:
+    """The URL of *namespace* in the datastore at *url*; that of the datastore itself for ""."""
+    return f"{url.rstrip('/')}/{NAMESPACES}/{namespace}" if namespace else url
+
+
+def parse_span(text: str) -> float | None:
+    """A length of time such as ``90 s``, ``12h`` or ``7 d`` in seconds; None when *text* is none."""
+    match = _SPAN.fullmatch(text.strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    return seconds if seconds > 0 else None
+
+
 def _text(option: str) -> str:
     from airflow.sdk.configuration import conf
 
     default = cast("str", OPTIONS[option]["default"])
     value: Any = conf.get("mlpipe", option, fallback=default)
     return str(value).replace("{AIRFLOW_HOME}", str(airflow_home())).strip()
+
+
+def _place(option: str) -> str:
+    text = _text(option)
+    if not text:
+        raise DefinitionError(f"[mlpipe] {option} is empty; name a folder or an fsspec URL")
+    return text
 
 
 def _boolean(option: str) -> bool:
@@ -81,3 +140,46 @@ def _positive(option: str) -> float:
     if not 0 < number < float("inf"):
         raise DefinitionError(f"[mlpipe] {option} is {text!r}; it must be a number above 0")
     return number
+
+
+def _span(option: str) -> float | None:
+    text = _text(option)
+    if not text:
+        return None
+    if (seconds := parse_span(text)) is None:
+        raise DefinitionError(
+            f"[mlpipe] {option} is {text!r}; write a length of time above nothing, such as 12 h or 7 d "
+            "(s, min, h or d)"
+        )
+    return seconds
+
+
+def _namespace(text: str, option: str) -> str:
+    if not text or _NAMESPACE.fullmatch(text):
+        return text
+    raise DefinitionError(
+        f"[mlpipe] {option} names the namespace {text!r}; use up to 63 letters, digits, '_', '-' or '.', "
+        "starting with a letter, a digit or '_'"
+    )
+
+
+def _key_place(option: str) -> str:
+    text = _text(option)
+    if not text or _KEY_PLACE.fullmatch(text):
+        return text
+    # Its value is not told: it may be a key that somebody put into the wrong place.
+    raise DefinitionError(
+        f"[mlpipe] {option} must be connection:CONN_ID or variable:KEY; it says where the key is, and is "
+        "never the key itself"
+    )
+
+
+def _read_datastores(datastore: str) -> tuple[str, ...]:
+    urls = []
+    for item in filter(None, (part.strip() for part in _text("read_datastores").split(","))):
+        if item.startswith(_NAMESPACE_PREFIX):
+            name = _namespace(item.removeprefix(_NAMESPACE_PREFIX).strip(), "read_datastores")
+            urls.append(in_namespace(datastore, name))
+        else:
+            urls.append(item)
+    return tuple(urls)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -11,6 +11,15 @@ from airflow_mlpipe.reuse.phrases import listing, span
 
 ReuseMode = Literal["normal", "refresh", "bypass", "read_only"]
 REUSE_MODES: tuple[str, ...] = get_args(ReuseMode)
+
+# Of each mode: whether it reuses, and whether it stores.
+_ALLOWS: dict[ReuseMode, tuple[bool, bool]] = {
+    "normal": (True, True),
+    "refresh": (False, True),
+    "bypass": (False, False),
+    "read_only": (True, False),
+}
+_MODES = {allowed: mode for mode, allowed in _ALLOWS.items()}
 
 ReasonKind = Literal[
     "reused",  # verified outputs of the same recipe exist
@@ -21,6 +30,7 @@ ReasonKind = Literal[
     "unusable",  # outputs exist, but are damaged or cannot be read
     "too_old",  # outputs exist, but are older than allowed
     "changed",  # the recipe differs from the nearest earlier one
+    "invalidated",  # somebody took the outputs out of use
     "gone",  # this very recipe ran before; its outputs are not there any more
     "first",  # nothing of this step is known
 ]
@@ -44,17 +54,39 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Policy:
-    """What the step's author and the run's configuration ask for.
+class Switch:
+    """A mode, and who asks for it, as a sentence on it begins."""
 
-    ``why_not_allowed`` is None when reuse is allowed, else the reason in a few words.
-    ``max_age`` is in seconds, None for any age.
+    mode: ReuseMode
+    by: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the step's author, its run and the deployment ask for.
+
+    Each of ``switches`` can only take away: nothing is reused that one of them forbids to reuse, nothing
+    stored that one forbids to store. ``why_not_allowed`` is why the step may not be reused at all, in a few
+    words, None when it may. ``max_age`` is in seconds, None for any age; ``max_age_name`` is what its author
+    knows it by.
     """
 
-    mode: ReuseMode = "normal"
-    mode_origin: str = "the run's configuration"
+    switches: tuple[Switch, ...] = ()
     why_not_allowed: str | None = None
     max_age: float | None = None
+    max_age_name: str = "max_age"
+
+    @property
+    def mode(self) -> ReuseMode:
+        """The one mode that all switches together amount to."""
+        allowed = [_ALLOWS[switch.mode] for switch in self.switches]
+        return _MODES[all(reuses for reuses, _ in allowed), all(stores for _, stores in allowed)]
+
+    @property
+    def why_not_stored(self) -> str | None:
+        """Why outputs are not kept for reuse, in a few words; None when they are."""
+        against = (switch for switch in self.switches if not _ALLOWS[switch.mode][1])
+        return next((f"{switch.by} says {switch.mode}" for switch in against), None)
 
 
 @dataclass(frozen=True)
@@ -62,13 +94,14 @@ class Evidence:
     """What was found: outputs, what speaks against them, and how the recipe differs from an earlier one.
 
     ``undetermined`` are sentences on parts of the recipe that could not be determined; ``problems`` on
-    outputs that exist but cannot be used. ``changes`` is None when no earlier recipe of the step is
-    known, empty when an equal one is.
+    outputs that exist but cannot be used; ``invalidated`` is who took outputs out of use, None for nobody.
+    ``changes`` is None when no earlier recipe of the step is known, empty when an equal one is.
     """
 
     candidate: Candidate | None = None
     undetermined: Sequence[str] = ()
     problems: Sequence[str] = ()
+    invalidated: str | None = None
     changes: Sequence[Difference] | None = None
 
 
@@ -96,18 +129,32 @@ def decide(policy: Policy, evidence: Evidence, now: float) -> Decision:
     Anything in doubt is a run.
     """
     candidate = evidence.candidate
-    against = [*_from_policy(policy), *(Reason("undetermined", text) for text in evidence.undetermined)]
-    if against:
-        return Decision("run", tuple(against))
+    if against := reasons_against(policy, evidence.undetermined):
+        return Decision("run", against)
     if evidence.problems:
         return Decision("run", tuple(Reason("unusable", text) for text in evidence.problems))
+    if candidate is None and evidence.invalidated is not None:
+        return Decision("run", (Reason("invalidated", evidence.invalidated),))
     if candidate is None:
         return Decision("run", (_why_nothing_was_found(evidence.changes),))
-    age = now - candidate.sealed_at
-    if policy.max_age is not None and age > policy.max_age:
-        text = f"outputs of {candidate.producer} are {span(age)} old, max_age is {span(policy.max_age)}"
+    if policy.max_age is not None and is_too_old(policy, candidate.sealed_at, now):
+        age, limit = span(now - candidate.sealed_at), span(policy.max_age)
+        text = f"outputs of {candidate.producer} are {age} old, {policy.max_age_name} is {limit}"
         return Decision("run", (Reason("too_old", text),))
     return _reuse(candidate, now)
+
+
+def reasons_against(policy: Policy, undetermined: Sequence[str]) -> tuple[Reason, ...]:
+    """What forbids reuse whatever may be stored; empty when that is worth a look."""
+    return (
+        *_from_policy(policy),
+        *(Reason("undetermined", text) for text in undetermined),
+    )
+
+
+def is_too_old(policy: Policy, sealed_at: float, now: float) -> bool:
+    """Whether outputs sealed at *sealed_at* are older than allowed; both in epoch seconds."""
+    return policy.max_age is not None and now - sealed_at > policy.max_age
 
 
 def _reuse(candidate: Candidate, now: float) -> Decision:
@@ -116,15 +163,14 @@ def _reuse(candidate: Candidate, now: float) -> Decision:
     return Decision("reuse", (Reason("reused", text),), saved_seconds=candidate.seconds)
 
 
-def _from_policy(policy: Policy) -> list[Reason]:
-    reasons = []
-    if policy.mode == "refresh":
-        reasons.append(Reason("refresh", f"{policy.mode_origin} asks for a refresh"))
-    if policy.mode == "bypass":
-        reasons.append(Reason("bypass", f"{policy.mode_origin} bypasses reuse"))
+def _from_policy(policy: Policy) -> Iterator[Reason]:
+    for switch in policy.switches:
+        if switch.mode == "refresh":
+            yield Reason("refresh", f"{switch.by} asks for a refresh")
+        if switch.mode == "bypass":
+            yield Reason("bypass", f"{switch.by} bypasses reuse")
     if policy.why_not_allowed is not None:
-        reasons.append(Reason("not_allowed", policy.why_not_allowed))
-    return reasons
+        yield Reason("not_allowed", policy.why_not_allowed)
 
 
 def _why_nothing_was_found(changes: Sequence[Difference] | None) -> Reason:

@@ -79,13 +79,15 @@ def test_an_unreadable_manifest_is_replaced(made: DagFiles, text: str, problem: 
     heals(made, first, problem)
 
 
-def test_a_flipped_byte_is_seen_when_every_byte_is_verified(
-    made: DagFiles, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("level", ["auto", "digest"])
+def test_a_flipped_byte_is_seen_unless_only_sizes_are_verified(
+    made: DagFiles, monkeypatch: pytest.MonkeyPatch, level: str
 ) -> None:
     first = made.run()
     rewrite(made.attempt_path(first, "make") / "outputs/made/a.txt", "the bytes of a.tXt")
+    monkeypatch.setenv("AIRFLOW__MLPIPE__VERIFY", "size")
     assert made.run().actions == {"make": "reused"}
-    monkeypatch.setenv("AIRFLOW__MLPIPE__VERIFY", "digest")
+    monkeypatch.setenv("AIRFLOW__MLPIPE__VERIFY", level)
     heals(made, first, "output 'made': a.txt has SHA-256 ")
 
 

@@ -1,0 +1,19 @@
+"""What a step hands on, whoever made it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_mlpipe.reuse.decision import Decision
+from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Outputs in ``datastore``, described by ``manifest``; when ``sealed``, other runs may reuse them."""
+
+    decision: Decision
+    manifest: Manifest
+    datastore: Datastore
+    sealed: bool
