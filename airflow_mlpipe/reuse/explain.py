@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from airflow_mlpipe.reuse.canonical import encode
 from airflow_mlpipe.reuse.phrases import short
@@ -18,6 +18,8 @@ class _Absent:
 
 
 ABSENT: Any = _Absent()
+
+Change = Literal["added", "removed", "changed"]
 
 # A dash, and then neither a number nor nothing: "-" is a file name by custom.
 _FLAG = re.compile(r"-(?!\.?\d)(?!inf$|nan$).+", re.DOTALL)
@@ -36,16 +38,35 @@ class Difference:
     old: Any
     new: Any
 
-    def sentence(self) -> str:
-        """The difference in a few words, such as ``argument --lr 0.1 -> 0.2``."""
-        noun = f"{_NOUNS[self.part]} {self.subject}".strip()
+    @property
+    def change(self) -> Change:
+        """What happened to the subject."""
         if self.old is ABSENT:
-            return f"{noun} added"
-        if self.new is ABSENT:
-            return f"{noun} removed"
+            return "added"
+        return "removed" if self.new is ABSENT else "changed"
+
+    def as_document(self) -> dict[str, Any]:
+        """The difference as JSON; a value that is absent is null, and ``change`` tells it from a null."""
+        return {
+            "part": self.part,
+            "subject": self.subject,
+            "change": self.change,
+            "old": None if self.old is ABSENT else self.old,
+            "new": None if self.new is ABSENT else self.new,
+        }
+
+    @property
+    def noun(self) -> str:
+        """What differs, such as ``argument --lr``."""
+        return f"{_NOUNS[self.part]} {self.subject}".strip()
+
+    def sentence(self, say: Callable[[Any], str] = short) -> str:
+        """The difference in a few words, such as ``argument --lr 0.1 -> 0.2``; *say* words the values."""
+        if self.change != "changed":
+            return f"{self.noun} {self.change}"
         if self.part in ("code", "inputs"):
-            return f"{noun} changed ({short(self.old)} -> {short(self.new)})"
-        return f"{noun} {short(self.old)} -> {short(self.new)}"
+            return f"{self.noun} changed ({say(self.old)} -> {say(self.new)})"
+        return f"{self.noun} {say(self.old)} -> {say(self.new)}"
 
 
 def differences(old: Recipe, new: Recipe) -> tuple[Difference, ...]:
@@ -57,6 +78,12 @@ def differences(old: Recipe, new: Recipe) -> tuple[Difference, ...]:
         if before[part] != after[part]
         for difference in _in_part(part, getattr(old, part), getattr(new, part))
     )
+
+
+def equal_parts(old: Recipe, new: Recipe) -> tuple[str, ...]:
+    """The parts that are the same, in the order of the recipe."""
+    before, after = old.part_digests(), new.part_digests()
+    return tuple(part for part in PARTS if before[part] == after[part])
 
 
 def _in_part(part: str, old: Any, new: Any) -> Iterator[Difference]:

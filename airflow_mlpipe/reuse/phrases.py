@@ -16,12 +16,18 @@ def span(seconds: float) -> str:
 
 
 def short(value: Any) -> str:
-    """A value as it appears in a sentence: digests by their first four digits, long texts cut."""
+    """A value as it appears in a sentence: as :func:`full` has it, long texts cut."""
+    text = full(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def full(value: Any) -> str:
+    """A value with nothing left out, except that digests are told by their first four digits."""
     text = value if isinstance(value, str) else repr(value)
     kind, _, rest = text.rpartition(":")
     if len(rest) == 64 and all(character in "0123456789abcdef" for character in rest) and len(kind) < 12:
         return f"{rest[:4]}..."
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text
 
 
 def listing(items: Sequence[str], limit: int = 6) -> str:

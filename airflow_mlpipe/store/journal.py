@@ -48,6 +48,11 @@ class Journal:
         """The fingerprints that the task had, newest first, at most 20."""
         return tuple(entry.fingerprint for entry in self._entries(journal_key(dag_id, task_id, map_index)))
 
+    def run_of(self, dag_id: str, task_id: str, map_index: int, fingerprint: str) -> str | None:
+        """The run in which the task came to have *fingerprint*, None when it is not among the latest 20."""
+        entries = self._entries(journal_key(dag_id, task_id, map_index))
+        return next((entry.run_id for entry in entries if entry.fingerprint == fingerprint), None)
+
     def record(self, dag_id: str, task_id: str, map_index: int, run_id: str, fingerprint: str) -> None:
         """Put *fingerprint* first; nothing is written when it is already."""
         key = journal_key(dag_id, task_id, map_index)

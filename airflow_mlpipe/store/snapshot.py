@@ -7,9 +7,10 @@ import io
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.atomic import arriving
@@ -66,6 +67,23 @@ def unpack(data: bytes, destination: Path, *, limit: int = _LARGEST) -> None:
         ) from error
 
 
+def read_files(data: bytes, names: Collection[str], *, largest: int) -> dict[str, bytes]:
+    """The files *names* of what :func:`pack` made, each cut after *largest* bytes; not all need be in it.
+
+    Raises StoreError for an archive that cannot be read.
+    """
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
+            # Each is read where it is met: going back would unpack everything before it once more.
+            return {
+                member.name: _opened(archive, member).read(largest)
+                for member in archive
+                if member.name in names
+            }
+    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
+        raise StoreError(f"cannot read a code snapshot: {error}; it is damaged, delete it") from error
+
+
 def _checked(archive: tarfile.TarFile, limit: int) -> Iterator[tarfile.TarInfo]:
     total = 0
     for member in archive:
@@ -82,10 +100,14 @@ def _checked(archive: tarfile.TarFile, limit: int) -> Iterator[tarfile.TarInfo]:
 
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as target:
+        shutil.copyfileobj(_opened(archive, member), target)
+    path.chmod(0o755 if member.mode & 0o100 else 0o644)
+
+
+def _opened(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     source = archive.extractfile(member)
     if source is None:
         raise StoreError(f"{member.name!r} in a code snapshot has no content; pack it again")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("xb") as target:
-        shutil.copyfileobj(source, target)
-    path.chmod(0o755 if member.mode & 0o100 else 0o644)
+    return source

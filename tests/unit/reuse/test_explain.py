@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_mlpipe.reuse.explain import ABSENT, Difference, differences
+from airflow_mlpipe.reuse.explain import ABSENT, Difference, differences, equal_parts
+from airflow_mlpipe.reuse.phrases import full
 from airflow_mlpipe.reuse.recipe import PARTS, Recipe
 
 OLD, NEW = "1a2b" + 60 * "0", "9f8e" + 60 * "0"
@@ -139,6 +140,28 @@ def test_the_parts_named_are_exactly_those_whose_digests_differ(old: Recipe, new
     before, after = old.part_digests(), new.part_digests()
     named = {difference.part for difference in differences(old, new)}
     assert named == {part for part in PARTS if before[part] != after[part]}
+
+
+@settings(max_examples=100)
+@given(recipes(), recipes())
+def test_each_part_is_either_equal_or_has_a_difference(old: Recipe, new: Recipe) -> None:
+    changed = {difference.part for difference in differences(old, new)}
+    assert equal_parts(old, new) == tuple(part for part in PARTS if part not in changed)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "change"), [(ABSENT, None, "added"), (None, ABSENT, "removed"), (None, 0, "changed")]
+)
+def test_in_json_the_change_tells_what_is_absent_from_what_is_null(old: Any, new: Any, change: str) -> None:
+    document = Difference("parameters", "C", old, new).as_document()
+    assert (document["change"], document["old"]) == (change, None)
+    assert document["new"] == (0 if change == "changed" else None)
+
+
+def test_a_sentence_cuts_long_values_unless_it_is_told_not_to() -> None:
+    difference = Difference("arguments", "--query", "a" * 70, OLD)
+    assert difference.sentence() == f"argument --query {'a' * 57}... -> 1a2b..."
+    assert difference.sentence(full) == f"argument --query {'a' * 70} -> 1a2b..."
 
 
 def test_a_difference_is_data() -> None:

@@ -58,3 +58,13 @@ def test_an_unreadable_journal_is_empty(datastore: Datastore, data: bytes) -> No
     assert journal.recent("dag", "task") == ()
     journal.record("dag", "task", -1, "run", "a")
     assert journal.recent("dag", "task") == ("a",)
+
+
+def test_the_run_of_a_fingerprint_is_the_one_that_came_to_have_it(datastore: Datastore) -> None:
+    journal = Journal(datastore)
+    for run_id, fingerprint in (("r1", "a"), ("r2", "a"), ("r3", "b")):
+        journal.record("d", "t", -1, run_id, fingerprint)
+    assert journal.run_of("d", "t", -1, "a") == "r1"
+    assert journal.run_of("d", "t", -1, "b") == "r3"
+    assert journal.run_of("d", "t", -1, "c") is None
+    assert journal.run_of("d", "t", 0, "a") is None

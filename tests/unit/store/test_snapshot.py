@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mlpipe.errors import StoreError
-from airflow_mlpipe.store.snapshot import SnapshotFile, pack, unpack
+from airflow_mlpipe.store.snapshot import SnapshotFile, pack, read_files, unpack
 
 FILES = {
     "train.py": SnapshotFile(b"print('hello')\n"),
@@ -28,6 +28,24 @@ def archive(*members: tarfile.TarInfo, data: bytes = b"") -> bytes:
             member.size = len(data) if member.isreg() else 0
             tar.addfile(member, io.BytesIO(data))
     return buffer.getvalue()
+
+
+def test_single_files_are_read_as_far_as_they_are_wanted_and_there() -> None:
+    found = read_files(pack(FILES), ["bin/run", "train.py", "no.py"], largest=9)
+    assert found == {"bin/run": b"#!/bin/sh", "train.py": b"print('he"}
+
+
+@pytest.mark.parametrize("data", [b"", b"x", pack(FILES)[:60]])
+def test_no_file_is_read_from_what_is_no_archive(data: bytes) -> None:
+    with pytest.raises(StoreError, match="cannot read a code snapshot"):
+        read_files(data, ["train.py"], largest=9)
+
+
+def test_a_member_that_is_no_file_is_not_read() -> None:
+    folder = tarfile.TarInfo("train.py")
+    folder.type = tarfile.DIRTYPE
+    with pytest.raises(StoreError, match=r"'train\.py' in a code snapshot has no content"):
+        read_files(archive(folder), ["train.py"], largest=9)
 
 
 def test_what_is_packed_is_unpacked(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""Why a task instance did what it did."""

@@ -1,0 +1,149 @@
+"""Keeping the record of what a task instance decided and made."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from airflow_mlpipe.errors import StoreError
+from airflow_mlpipe.pipeline.identity import TaskIdentity
+from airflow_mlpipe.pipeline.lookup import Sensing, producer_of
+from airflow_mlpipe.pipeline.outcome import Outcome
+from airflow_mlpipe.pipeline.preparation import Preparation
+from airflow_mlpipe.pipeline.recipes import keep_recipe
+from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.invalidation import Invalidations
+from airflow_mlpipe.store.journal import Journal
+from airflow_mlpipe.store.run_record import InputOrigin, RecordedReason, RunRecord, RunRecords, RunStatus
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Recorder:
+    """The record of one task instance, in the deployment's own store.
+
+    Records serve explanations only, so that a store which refuses them is told of in the log and no more.
+    """
+
+    preparation: Preparation
+    identity: TaskIdentity
+    datastore: Datastore
+    _decided_at: float = field(default_factory=time.time, init=False)
+    _running: Sensing | None = field(default=None, init=False)
+    _snapshot: str | None = field(default=None, init=False)
+
+    @contextmanager
+    def running(self, sensing: Sensing) -> Iterator[None]:
+        """Record that the step runs, and why; and that it failed, when the block raises."""
+        self._running = sensing
+        with _best_effort():
+            keep_recipe(self.datastore, self.preparation.recipe)
+            self._write("running", sensing)
+        try:
+            yield
+        except Exception:
+            with _best_effort():
+                self._write("failed", sensing)
+            raise
+
+    def reusing(self, sensing: Sensing) -> None:
+        """Record that outputs were found which are about to be handed on."""
+        with _best_effort():
+            self._write("running", sensing, sensing.reused())
+
+    def snapshot_kept(self, digest: str) -> None:
+        """Record which code is about to run, so that a failure can be explained as well."""
+        self._snapshot = digest
+        if self._running is not None:
+            with _best_effort():
+                self._write("running", self._running)
+
+    def succeeded(self, sensing: Sensing, outcome: Outcome) -> None:
+        """Record what the step hands on."""
+        with _best_effort():
+            self._write("succeeded", sensing, outcome)
+        if outcome.sealed:
+            with _best_effort():
+                self._remember(outcome)
+
+    def _remember(self, outcome: Outcome) -> None:
+        """What later decisions are explained with."""
+        identity, fingerprint = self.identity, outcome.manifest.fingerprint
+        Journal(self.datastore).record(
+            identity.dag_id, identity.task_id, identity.map_index, identity.run_id, fingerprint
+        )
+        if outcome.decision.action == "run":
+            Invalidations(self.datastore).forget(fingerprint)
+
+    def _write(self, status: RunStatus, sensing: Sensing, outcome: Outcome | None = None) -> None:
+        decision, identity = sensing.decision, self.identity
+        record = RunRecord(
+            dag_id=identity.dag_id,
+            run_id=identity.run_id,
+            task_id=identity.task_id,
+            map_index=identity.map_index,
+            try_number=identity.try_number,
+            status=status,
+            action="reused" if decision.action == "reuse" else "ran",
+            reasons=tuple(RecordedReason(kind=item.kind, text=item.text) for item in decision.reasons),
+            fingerprint=self.preparation.fingerprint,
+            attempt="",
+            sealed=False,
+            compared_with=sensing.compared_with,
+            inputs=self._origins(),
+            datasets=self._datasets(),
+            snapshot=self._snapshot,
+            decided_at=self._decided_at,
+            finished_at=None if status == "running" else time.time(),
+            seconds=None,
+            saved_seconds=decision.saved_seconds,
+            store=self.datastore.url,
+        )
+        RunRecords(self.datastore).write(record if outcome is None else _with(record, outcome))
+
+    def _origins(self) -> dict[str, tuple[InputOrigin, ...]]:
+        return {
+            name: tuple(
+                InputOrigin(
+                    fingerprint=reference.fingerprint,
+                    output=reference.name,
+                    digest=reference.digest,
+                    producer=reference.producer,
+                )
+                for reference in bound.source.references
+            )
+            for name, bound in self.preparation.binding.inputs.items()
+        }
+
+    def _datasets(self) -> dict[str, dict[str, str]]:
+        return {
+            name: {**dict.fromkeys(bound.dataset.paths, ""), **dict(bound.source.path_digests)}
+            for name, bound in self.preparation.binding.inputs.items()
+            if bound.dataset is not None
+        }
+
+
+def _with(record: RunRecord, outcome: Outcome) -> RunRecord:
+    manifest = outcome.manifest
+    return record.model_copy(
+        update={
+            "attempt": manifest.producer.attempt,
+            "sealed": outcome.sealed,
+            "producer": producer_of(manifest),
+            "snapshot": manifest.snapshot,
+            "seconds": manifest.seconds,
+            "store": outcome.datastore.url,
+        }
+    )
+
+
+@contextmanager
+def _best_effort() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        log.warning("What was decided could not be recorded for later explanations: %s", error)
