@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.sensor import PokeReturnValue
@@ -10,10 +9,12 @@ from airflow.sdk.bases.sensor import PokeReturnValue
 from airflow_mlpipe.sensors.output_reuse import OutputReuseSensor
 
 if TYPE_CHECKING:
+    from airflow_mlpipe.pipeline.lookup import Sensing
+    from airflow_mlpipe.pipeline.outcome import Outcome
     from airflow_mlpipe.pipeline.production import Product, Production
     from airflow_mlpipe.pipeline.step_run import StepRun
-    from airflow_mlpipe.reuse.decision import Decision, Policy
-    from airflow_mlpipe.store.lease import Lease, LeaseRecord
+    from airflow_mlpipe.reuse.decision import Policy
+    from airflow_mlpipe.store.lease import Lease
     from airflow_mlpipe.store.manifest import Manifest
 
 
@@ -26,6 +27,8 @@ class StepOperator(OutputReuseSensor):
 
     ui_color = "#c3dcf3"
 
+    runs_the_step = True
+
     _production: Production | None = None
 
     def poke(self, context: Any) -> PokeReturnValue:
@@ -35,24 +38,21 @@ class StepOperator(OutputReuseSensor):
         from airflow_mlpipe.pipeline.step_run import StepRun
 
         step = StepRun.of(self, context)
-        policy = self._policy(step)
-        sensing = step.sense(policy)
+        policy = step.policy
+        sensing = step.secure(policy)
         if sensing.manifest is not None:
-            return self._reuse(step, sensing.decision, sensing.manifest)
-        held = self._take_lease(step, self._lease_of(step, policy))
-        if held is None:
+            return self._reuse(step, sensing)
+        lease = self._take_lease(step, self._lease_of(step, policy))
+        if lease is None:
             return PokeReturnValue(False)
-        lease, previous_attempt = held
-        try:
+        with lease:
             # Whoever held the lease before may have sealed between our look and our turn.
-            sensing = step.sense(policy)
+            sensing = step.secure(policy)
             if sensing.manifest is not None:
-                return self._reuse(step, sensing.decision, sensing.manifest)
+                return self._reuse(step, sensing)
             self.log.info("%s", sensing.decision.sentence())
-            with lease.keep_alive():
-                return self._run(step, policy, sensing.decision, previous_attempt)
-        finally:
-            lease.release()
+            with lease.keep_alive(), step.recorder.running(sensing):
+                return self._run(step, policy, sensing, lease)
 
     def on_kill(self) -> None:
         """End the step's whole process tree, when the task is marked failed or takes too long."""
@@ -60,86 +60,74 @@ class StepOperator(OutputReuseSensor):
             self._production.terminate()
         super().on_kill()
 
-    def _policy(self, step: StepRun) -> Policy:
-        from airflow_mlpipe.pipeline.switch import reuse_mode
-        from airflow_mlpipe.reuse.decision import Policy
-
-        conf = step.context["dag_run"].conf
-        mode = reuse_mode(conf)
-        origin = "the run's configuration"
-        if mode == "normal" and self.reuse.regenerate_outputs:
-            mode, origin = "refresh", "regenerate_outputs"
-        allowed = self.reuse.allow_reuse
-        why_not = None
-        if allowed is False:
-            why_not = "allow_reuse is False"
-        elif allowed is None and not step.preparation.binding.outputs:
-            why_not = "the step declares no output, so it runs for its side effects"
-        return Policy(mode, origin, why_not, step.max_age)
-
     def _lease_of(self, step: StepRun, policy: Policy) -> str:
         """What the lease is on: the fingerprint, or something of this task's own when nobody may share."""
         from airflow_mlpipe.reuse.canonical import digest
 
         fingerprint = step.preparation.fingerprint
-        shared = policy.mode in ("normal", "refresh") and policy.why_not_allowed is None
+        shared = policy.why_not_stored is None and policy.why_not_allowed is None
         if shared and not step.preparation.undetermined:
             return fingerprint
         return digest(["private", fingerprint, step.identity.owner])
 
-    def _take_lease(self, step: StepRun, on: str) -> tuple[Lease, str] | None:
-        """The lease and the attempt of its last holder ("" for none); None while somebody holds it."""
-        from airflow_mlpipe.store.lease import Leases
+    def _take_lease(self, step: StepRun, on: str) -> Lease | None:
+        """The lease; None while somebody else holds it."""
+        from airflow_mlpipe.store.lease import Lease, Leases
         from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
         leases = Leases(step.datastore, duration=step.settings.lease_seconds)
-        owner, attempt = step.identity.owner, step.identity.attempt
-        while True:
-            if (lease := leases.acquire(on, owner, attempt)) is not None:
-                return lease, ""
-            current = leases.current(on)
-            if current is None:
-                continue
-            if not self._may_take(current, owner):
-                self.log.info("%s: waiting for %s, which runs the same step", self.who, current.owner)
-                self._trigger = OutputsTrigger.for_lease(step.datastore, on, self.poke_interval)
-                return None
-            if (lease := leases.take_over(on, current, owner, attempt)) is not None:
-                return lease, current.attempt
+        # Airflow runs one try of a task instance at a time, so the task instance is the owner.
+        taken = leases.take(on, step.identity.owner, step.identity.attempt)
+        if isinstance(taken, Lease):
+            return taken
+        self.log.info("%s: waiting for %s, which runs the same step", self.who, taken.owner or "somebody")
+        self._trigger = OutputsTrigger.for_lease(step.datastore, on, self.poke_interval)
+        return None
 
-    def _may_take(self, current: LeaseRecord, owner: str) -> bool:
-        # Airflow runs one try of a task instance at a time: what it left behind is ours.
-        return current.owner == owner or current.expired(time.time())
-
-    def _run(
-        self, step: StepRun, policy: Policy, decision: Decision, previous_attempt: str
-    ) -> PokeReturnValue:
-        from airflow_mlpipe.reuse.phrases import span
-        from airflow_mlpipe.store.sealing import seal
+    def _run(self, step: StepRun, policy: Policy, sensing: Sensing, lease: Lease) -> PokeReturnValue:
+        from airflow_mlpipe.pipeline.outcome import Outcome
 
         self._production = step.production()
         try:
-            product = self._production.run(previous_attempt)
+            # What may have been sealed before is gone on with only if nothing speaks against its outputs.
+            previous = lease.previous_attempts(announced=_is_new(sensing))
+            product = self._production.run(previous, policy)
         finally:
             self._production = None
         why_not = self._why_not_sealed(step, policy, product)
         if why_not is not None:
             self.log.info("%s: its outputs are not kept for reuse: %s", self.who, why_not)
-            return self._hand_on(step, decision, product.manifest, sealed=False)
-        replace = policy.mode == "refresh" or policy.why_not_allowed is not None or self._is_repair(decision)
-        sealed = seal(step.datastore, product.manifest, replace=replace)
-        if sealed.producer.attempt == product.manifest.producer.attempt:
+            outcome = Outcome(sensing.decision, product.manifest, step.datastore, sealed=False)
+        else:
+            lease.announce_seal(product.manifest.producer.attempt)
+            outcome = self._seal(step, policy, sensing, product.manifest)
+        return self._hand_on(step, sensing, outcome)
+
+    def _seal(self, step: StepRun, policy: Policy, sensing: Sensing, ours: Manifest) -> Outcome:
+        from airflow_mlpipe.pipeline.outcome import Outcome
+        from airflow_mlpipe.reuse.phrases import span
+        from airflow_mlpipe.store.sealing import seal
+
+        replaces = policy.mode == "refresh" or policy.why_not_allowed is not None or _is_repair(sensing)
+        sealed = seal(
+            step.datastore,
+            ours,
+            replaces=sensing.seen if replaces else None,
+            keyring=step.stores.keyring,
+        )
+        if sealed.producer.attempt == ours.producer.attempt:
             self.log.info("%s: ran for %s, outputs sealed", self.who, span(sealed.seconds))
         elif policy.why_not_allowed is not None:
             # Another run's outputs are equally good, but this step is to hand on its own.
-            return self._hand_on(step, decision, product.manifest, sealed=False)
+            return Outcome(sensing.decision, ours, step.datastore, sealed=False)
         else:
-            self.log.info("%s: %s was first to make the same outputs; those count", self.who, sealed.producer)
-        return self._hand_on(step, decision, sealed, sealed=True)
+            first = sealed.producer.step
+            self.log.info("%s: %s was first to make the same outputs; those count", self.who, first)
+        return Outcome(sensing.decision, sealed, step.datastore, sealed=True)
 
     def _why_not_sealed(self, step: StepRun, policy: Policy, product: Product) -> str | None:
-        if policy.mode in ("bypass", "read_only"):
-            return f"the run's configuration says {policy.mode}"
+        if policy.why_not_stored is not None:
+            return policy.why_not_stored
         if step.preparation.undetermined:
             return step.preparation.undetermined[0]
         if product.changed_inputs:
@@ -148,9 +136,17 @@ class StepOperator(OutputReuseSensor):
             return f"output {product.unwritten[0]!r} was declared but not written"
         return None
 
-    def _is_repair(self, decision: Decision) -> bool:
-        return any(reason.kind in ("unusable", "too_old") for reason in decision.reasons)
+    def _reuse(self, step: StepRun, sensing: Sensing) -> PokeReturnValue:
+        self.log.info("%s", sensing.decision.sentence())
+        return self._hand_on(step, sensing, sensing.reused())
 
-    def _reuse(self, step: StepRun, decision: Decision, manifest: Manifest) -> PokeReturnValue:
-        self.log.info("%s", decision.sentence())
-        return self._hand_on(step, decision, manifest, sealed=True)
+
+def _is_new(sensing: Sensing) -> bool:
+    """Whether nothing tells of earlier outputs of the same recipe."""
+    return not sensing.seen and all(
+        reason.kind in ("first", "changed") for reason in sensing.decision.reasons
+    )
+
+
+def _is_repair(sensing: Sensing) -> bool:
+    return any(reason.kind in ("unusable", "too_old") for reason in sensing.decision.reasons)

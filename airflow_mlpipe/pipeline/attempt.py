@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_mlpipe.pipeline.settings import Settings
+from airflow_mlpipe.reuse.code_tree import BUNDLE
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import attempt_prefix, output_key
 
@@ -33,6 +34,11 @@ class AttemptPlaces:
     def code(self) -> Path:
         """The working directory of the step's process: its own copy of the source directory."""
         return self.scratch / "code"
+
+    @property
+    def along(self) -> Path:
+        """The part of the working directory that came along from the DAG bundle."""
+        return self.code / BUNDLE
 
     @property
     def inputs(self) -> Path:

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from airflow_mlpipe.errors import DocumentError, StoreError
+from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.pipeline.identity import TaskIdentity
-from airflow_mlpipe.pipeline.preparation import Preparation
+from airflow_mlpipe.pipeline.outcome import Outcome
+from airflow_mlpipe.pipeline.preparation import Preparation, hash_cache
+from airflow_mlpipe.pipeline.recipes import recipe_of
 from airflow_mlpipe.pipeline.settings import Settings
-from airflow_mlpipe.reuse.decision import Candidate, Decision, Evidence, Policy, decide
+from airflow_mlpipe.pipeline.stores import Stores
+from airflow_mlpipe.reuse.decision import (
+    Candidate,
+    Decision,
+    Evidence,
+    Policy,
+    decide,
+    is_too_old,
+    reasons_against,
+)
 from airflow_mlpipe.reuse.explain import Difference, differences
-from airflow_mlpipe.reuse.recipe import Recipe
+from airflow_mlpipe.reuse.phrases import span
 from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.invalidation import Invalidations
 from airflow_mlpipe.store.journal import Journal
-from airflow_mlpipe.store.manifest import Manifest, ManifestMissing, ManifestUnusable, read_manifest
+from airflow_mlpipe.store.layout import manifest_key
+from airflow_mlpipe.store.manifest import (
+    Manifest,
+    ManifestMissing,
+    ManifestUnusable,
+    parse_manifest,
+    read_manifest,
+)
+from airflow_mlpipe.store.signature import Keyring
 from airflow_mlpipe.store.verification import verify
+
+log = logging.getLogger(__name__)
 
 # How many earlier recipes are read to find the one that differs least.
 COMPARED = 10
@@ -24,29 +49,69 @@ COMPARED = 10
 
 @dataclass(frozen=True)
 class Sensing:
-    """What was found for a step and decided. ``manifest`` is that of verified outputs, or None."""
+    """What was found for a step and decided.
+
+    ``manifest`` is that of verified outputs in ``datastore``, or None. ``seen`` is the SHA-256 of the
+    manifest that lay in the deployment's own store, whatever it was worth, "" for none. ``compared_with`` is
+    the fingerprint of the nearest earlier recipe, when the decision rests on one.
+    """
 
     decision: Decision
     manifest: Manifest | None
+    datastore: Datastore
+    seen: str
+    compared_with: str | None
+
+    def reused(self) -> Outcome:
+        """The outputs that were found, for a decision to reuse."""
+        assert self.manifest is not None
+        return Outcome(self.decision, self.manifest, self.datastore, sealed=True)
 
 
 def sense(
-    preparation: Preparation,
-    policy: Policy,
-    identity: TaskIdentity,
-    settings: Settings,
-    datastore: Datastore,
+    preparation: Preparation, policy: Policy, identity: TaskIdentity, settings: Settings, stores: Stores
 ) -> Sensing:
-    """Look the fingerprint up and decide. A store that cannot be read raises StoreError."""
-    manifest, problems = _find(preparation.fingerprint, settings, datastore)
+    """Look the fingerprint up and decide. A store that cannot be read raises StoreError.
+
+    A signing key that cannot be had raises as ``keyring_at`` does, whatever is stored: it must not be missed
+    when hours of work are to be sealed.
+    """
+    fingerprint, keyring = preparation.fingerprint, stores.keyring
+    if reasons_against(policy, preparation.undetermined):
+        evidence = Evidence(undetermined=preparation.undetermined)
+        seen = _digest(stores.own.read(manifest_key(fingerprint)))
+        return Sensing(decide(policy, evidence, time.time()), None, stores.own, seen, None)
+    found = _find(fingerprint, policy, settings, stores, keyring)
+    compared_with, changes, invalidated = None, None, None
+    if found.manifest is None and not found.problems:
+        compared_with, changes = _nearest(preparation, identity, stores)
+        invalidated = _invalidated(fingerprint, stores.own)
     evidence = Evidence(
-        candidate=None if manifest is None else candidate_of(manifest),
-        undetermined=preparation.undetermined,
-        problems=problems,
-        changes=_changes(preparation, identity, datastore) if manifest is None and not problems else (),
+        candidate=None if found.manifest is None else candidate_of(found.manifest),
+        problems=found.problems if found.manifest is None else (),
+        invalidated=invalidated,
+        changes=changes,
     )
     decision = decide(policy, evidence, time.time())
-    return Sensing(decision, manifest if decision.action == "reuse" else None)
+    if decision.action == "run":
+        return Sensing(decision, None, stores.own, found.seen, compared_with)
+    for problem in found.problems:
+        log.warning("Passed over: %s", problem)
+    return Sensing(decision, found.manifest, found.datastore, found.seen, None)
+
+
+def last_made(dag_id: str, task_id: str, map_index: int, stores: Stores) -> tuple[Datastore, Manifest] | None:
+    """The outputs that a task made or reused last, of those with a manifest; None when there are none.
+
+    Whether they are whole is not looked at. Raises StoreError.
+    """
+    for fingerprint in Journal(stores.own).recent(dag_id, task_id, map_index):
+        for datastore in stores:
+            try:
+                return datastore, read_manifest(datastore, fingerprint)
+            except (ManifestMissing, ManifestUnusable):
+                continue
+    return None
 
 
 def candidate_of(manifest: Manifest) -> Candidate:
@@ -62,35 +127,100 @@ def producer_of(manifest: Manifest) -> ProducerReference:
     )
 
 
-def _find(
-    fingerprint: str, settings: Settings, datastore: Datastore
-) -> tuple[Manifest | None, tuple[str, ...]]:
-    """The manifest of verified outputs, or what speaks against the one that is there."""
-    try:
-        manifest = read_manifest(datastore, fingerprint)
-    except ManifestMissing:
-        return None, ()
-    except ManifestUnusable as error:
-        return None, (str(error),)
-    damages = verify(datastore, manifest, settings.verify)
-    if damages:
-        whose = f"stored outputs of {producer_of(manifest)} are damaged"
-        return None, tuple(f"{whose}: {damage.sentence()}" for damage in damages)
-    return manifest, ()
+@dataclass(frozen=True)
+class _Found:
+    """The manifest of verified outputs if any, and what speaks against those that were met before it."""
+
+    datastore: Datastore
+    manifest: Manifest | None
+    problems: tuple[str, ...]
+    seen: str
 
 
-def _changes(
-    preparation: Preparation, identity: TaskIdentity, datastore: Datastore
-) -> tuple[Difference, ...] | None:
-    """How the recipe differs from the nearest of the task's latest ones; None when there is none."""
-    recent = Journal(datastore).recent(identity.dag_id, identity.task_id, identity.map_index)
-    if preparation.fingerprint in recent:
-        return ()
-    compared = []
-    for fingerprint in recent[:COMPARED]:
-        try:
-            earlier = Recipe.from_document(read_manifest(datastore, fingerprint).recipe)
-        except (ManifestMissing, DocumentError, StoreError):
+def _find(fingerprint: str, policy: Policy, settings: Settings, stores: Stores, keyring: Keyring) -> _Found:
+    """The first usable outputs that are young enough, else the first that are too old, else the problems."""
+    seen, problems = "", []
+    old: tuple[Datastore, Manifest] | None = None
+    for datastore, data in _sealed(fingerprint, stores):
+        if datastore is stores.own:
+            seen = _digest(data)
+        manifest, damages = _verified(datastore, data, fingerprint, settings, keyring)
+        problems += damages
+        if manifest is None:
             continue
-        compared.append(differences(earlier, preparation.recipe))
-    return min(compared, key=len, default=None)
+        if not is_too_old(policy, manifest.sealed_at, time.time()):
+            return _Found(datastore, manifest, tuple(problems), seen)
+        old = old or (datastore, manifest)
+    if old is not None:
+        return _Found(*old, tuple(problems), seen)
+    return _Found(stores.own, None, tuple(problems), seen)
+
+
+def _sealed(fingerprint: str, stores: Stores) -> Iterator[tuple[Datastore, bytes]]:
+    """What is sealed under *fingerprint*, this deployment's own first.
+
+    Outputs of other stores cannot be withdrawn there. What was said of them in the own store stands until the
+    step has been run here.
+    """
+    key = manifest_key(fingerprint)
+    if (data := stores.own.read(key)) is not None:
+        yield stores.own, data
+    if not stores.others or Invalidations(stores.own).current(fingerprint) is not None:
+        return
+    for datastore in stores.others:
+        if (data := datastore.read(key)) is not None:
+            yield datastore, data
+
+
+def _digest(data: bytes | None) -> str:
+    return "" if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _verified(
+    datastore: Datastore, data: bytes, fingerprint: str, settings: Settings, keyring: Keyring
+) -> tuple[Manifest | None, list[str]]:
+    try:
+        manifest = parse_manifest(data, fingerprint, keyring)
+    except ManifestUnusable as error:
+        return None, [str(error)]
+    with hash_cache(settings) as cache:
+        damages = verify(datastore, manifest, settings.verify, cache)
+    whose = f"stored outputs of {producer_of(manifest)} are damaged"
+    problems = [f"{whose}: {damage.sentence()}" for damage in damages]
+    return (None if problems else manifest), problems
+
+
+def _nearest(
+    preparation: Preparation, identity: TaskIdentity, stores: Stores
+) -> tuple[str | None, tuple[Difference, ...] | None]:
+    """The nearest of the task's latest recipes, and how this one differs; twice None when there is none.
+
+    The latest are those of the first store that knows any: a deployment that is new is told of its elders.
+    """
+    of_task = identity.dag_id, identity.task_id, identity.map_index
+    recent = next(filter(None, (Journal(store).recent(*of_task) for store in stores)), ())
+    if preparation.fingerprint in recent:
+        return preparation.fingerprint, ()
+    compared = _compared(recent[:COMPARED], preparation, stores)
+    return min(compared, key=lambda pair: len(pair[1]), default=(None, None))
+
+
+def _compared(
+    fingerprints: tuple[str, ...], preparation: Preparation, stores: Stores
+) -> Iterator[tuple[str, tuple[Difference, ...]]]:
+    for fingerprint in fingerprints:
+        try:
+            known = (recipe_of(store, fingerprint) for store in stores)
+            earlier = next((recipe for recipe in known if recipe is not None), None)
+        except StoreError:
+            continue
+        if earlier is not None:
+            yield fingerprint, differences(earlier, preparation.recipe)
+
+
+def _invalidated(fingerprint: str, datastore: Datastore) -> str | None:
+    said = Invalidations(datastore).current(fingerprint)
+    if said is None:
+        return None
+    because = f": {said.reason}" if said.reason else ""
+    return f"its outputs were invalidated by {said.by} {span(max(0.0, time.time() - said.at))} ago{because}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_mlpipe.errors import UserError
 from airflow_mlpipe.model.compute import LocalTarget
@@ -16,13 +16,16 @@ from airflow_mlpipe.model.reuse_options import ReuseOptions
 from airflow_mlpipe.pipeline.binding import Binder, Binding, InputToken, OutputToken, Token
 from airflow_mlpipe.pipeline.secrets import holds_secret, recipe_value
 from airflow_mlpipe.pipeline.settings import Settings
+from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.reuse.recipe import Recipe
-from airflow_mlpipe.reuse.source import Code, code_of
-from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.reuse.source import Code, Surroundings, code_of
+from airflow_mlpipe.reuse.source_files import SourceFiles
 from airflow_mlpipe.store.hash_cache import HashCache
-from airflow_mlpipe.store.progress import Progress
-from airflow_mlpipe.store.sources import SourceFinder
 from airflow_mlpipe.targets.environments import LocalEnvironments, StepEnvironment
+from airflow_mlpipe.targets.python_path import PythonPath
+
+if TYPE_CHECKING:
+    from airflow_mlpipe.pipeline.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +37,13 @@ CONTRACT = 1
 class StepDefinition:
     """What the author declared of a step, with names resolved and templates rendered.
 
-    ``folder`` is that of the DAG file, at which relative paths start.
+    ``folder`` is that of the DAG file, at which relative paths start; ``bundle`` is the root of the DAG
+    bundle, from which modules may come along.
     """
 
     who: str
     folder: Path
+    bundle: Path
     entry: Script | Command
     source_directory: Path
     arguments: Any
@@ -47,6 +52,12 @@ class StepDefinition:
     environment_variables: Mapping[str, str]
     target: LocalTarget
     reuse: ReuseOptions
+
+    @property
+    def python_path(self) -> PythonPath:
+        """What PYTHONPATH adds, on this worker, to where the step's process looks for modules."""
+        declared = self.environment_variables
+        return PythonPath.of_step(declared, is_isolated=self.environment.is_isolated)
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,7 @@ class Preparation:
 
     definition: StepDefinition
     binding: Binding
+    around: Surroundings
     code: Code
     environment: StepEnvironment
     recipe: Recipe
@@ -73,24 +85,22 @@ class TaskLike(Protocol):
     dag: Any
 
 
-def prepare(
-    definition: StepDefinition, task: TaskLike, context: Any, settings: Settings, datastore: Datastore
-) -> Preparation:
+def prepare(definition: StepDefinition, task: TaskLike, context: Any, worker: Worker) -> Preparation:
     """Bind, hash and write the recipe. Reads what the step reads, and runs nothing of the author's.
 
     Raises a kind of MLPipeError for data, code or an interpreter that is not there.
     """
-    with hash_cache(settings) as cache:
-        finder = SourceFinder(definition.folder, cache.file_digest, lambda what: Progress(what, log.info))
-        binding = Binder(task, context, finder).bind(definition.arguments, definition.inputs)
-        code = _code(definition, cache)
-        environments = local_environments(definition.target, settings, datastore, cache)
-        program = definition.entry.argv[0] if isinstance(definition.entry, Command) else None
-        environment = environments.plan(definition.environment, code, program)
+    finder = worker.finder(definition.folder)
+    binding = Binder(task, context, finder).bind(definition.arguments, definition.inputs)
+    around = worker.surroundings(definition)
+    code = worker.code(definition, around)
+    environment = worker.environment(definition, code)
     _refuse_secrets(definition, binding.arguments)
     recipe = _recipe(definition, task, binding, code, environment)
     undetermined = (*binding.undetermined, *environment.undetermined)
-    return Preparation(definition, binding, code, environment, recipe, recipe.fingerprint(), undetermined)
+    return Preparation(
+        definition, binding, around, code, environment, recipe, recipe.fingerprint(), undetermined
+    )
 
 
 def hash_cache(settings: Settings) -> HashCache:
@@ -99,35 +109,34 @@ def hash_cache(settings: Settings) -> HashCache:
 
 
 def local_environments(
-    target: LocalTarget, settings: Settings, datastore: Datastore, cache: HashCache
+    target: LocalTarget,
+    settings: Settings,
+    stores: Stores,
+    cache: HashCache,
+    *,
+    resolves_packages: bool = True,
 ) -> LocalEnvironments:
     """The environments of this worker."""
-    return LocalEnvironments(target, datastore, settings.cache_directory, cache, log.info)
-
-
-def code_of_step(
-    definition: StepDefinition,
-    read: Callable[[Path], bytes],
-    file_digest: Callable[[Path], str],
-    remember: HashCache | None = None,
-) -> Code:
-    """What of the source directory counts, as *read* and *file_digest* see it; raises as ``code_of``."""
-    return code_of(
-        definition.source_directory,
-        definition.entry.script_name if isinstance(definition.entry, Script) else None,
-        scope=definition.reuse.code_scope,
-        read=read,
-        file_digest=file_digest,
-        hash_paths=definition.reuse.hash_paths,
-        remember=remember,
+    return LocalEnvironments(
+        target,
+        stores.own,
+        settings.cache_directory,
+        cache,
+        log.info,
+        others=stores.others,
+        resolves_packages=resolves_packages,
     )
 
 
-def _code(definition: StepDefinition, cache: HashCache) -> Code:
-    code = code_of_step(definition, Path.read_bytes, cache.file_digest, cache)
-    if code.why_directory is not None:
-        log.info("All of %s counts for reuse: %s", definition.source_directory.name, code.why_directory)
-    return code
+def code_of_step(definition: StepDefinition, sources: SourceFiles, around: Surroundings) -> Code:
+    """The code that counts; raises as ``code_of``."""
+    return code_of(
+        sources,
+        definition.entry.script_name if isinstance(definition.entry, Script) else None,
+        scope=definition.reuse.code_scope,
+        hash_paths=definition.reuse.hash_paths,
+        around=around,
+    )
 
 
 def _recipe(

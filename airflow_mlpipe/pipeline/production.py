@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from airflow_mlpipe.errors import DocumentError, InfrastructureError, StepError, TargetError, UserError
@@ -18,10 +20,12 @@ from airflow_mlpipe.pipeline.secrets import is_secret
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.snapshot import keep_snapshot, take_snapshot
 from airflow_mlpipe.pipeline.staging import StagedInput, Staging, remove_folder
+from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.records import LaunchSpec, OutputSpec, RunInfo, StepResult
+from airflow_mlpipe.reuse.decision import Policy, is_too_old
 from airflow_mlpipe.runtime.metrics import collect
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.digest import Content, describe
+from airflow_mlpipe.store.listing import describe_output
 from airflow_mlpipe.store.manifest import Manifest, ManifestOutput, Producer
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.snapshot import unpack
@@ -51,30 +55,41 @@ class Product:
 class Production:
     """One task instance making its step's outputs.
 
-    :meth:`terminate` may come from a signal handler at any time.
+    ``snapshot_kept`` is told the digest under which the code is kept, before it runs. :meth:`terminate` may
+    come from a signal handler at any time.
     """
 
     preparation: Preparation
     identity: TaskIdentity
     experiment: str
     settings: Settings
-    datastore: Datastore
+    stores: Stores
+    snapshot_kept: Callable[[str], object]
     _driver: LocalDriver = field(init=False)
     _running: AttemptPlaces | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._driver = LocalDriver(runtime_bundle(self.settings.cache_directory))
 
-    def run(self, previous_attempt: str = "") -> Product:
-        """Run the step, or go on with *previous_attempt* when that did, or still does, the same work.
+    @property
+    def datastore(self) -> Datastore:
+        """Where it keeps what it makes."""
+        return self.stores.own
 
+    def run(self, previous_attempts: Sequence[str], policy: Policy) -> Product:
+        """Run the step, or go on with one of *previous_attempts* that did, or still does, the same work.
+
+        *policy* tells how old finished work may be, and whether it may be that of another run.
         Raises a StepError when the step did not succeed; then nothing of it is kept for reuse.
         """
-        adopted = self._adoptable(previous_attempt)
+        candidates = (self._adoptable(attempt, policy) for attempt in previous_attempts)
+        adopted = next(filter(None, candidates), None)
         places = adopted or self._places(self.identity.attempt)
         self._running = places
         try:
             archive = take_snapshot(self.preparation)
+            snapshot = keep_snapshot(archive, self.datastore)
+            self.snapshot_kept(snapshot)
             if adopted is None:
                 self._refuse_changed_inputs()
                 self._launch(places, archive)
@@ -82,7 +97,7 @@ class Production:
                 step_log.info("%s", line)
             result = self._driver.result(AttemptDirectory(places.records))
             self._raise_for(result)
-            return self._collect(places, result, keep_snapshot(archive, self.datastore))
+            return self._collect(places, result, snapshot)
         except BaseException:
             self.terminate()
             raise
@@ -101,20 +116,23 @@ class Production:
     def _progress(self, what: str) -> Progress:
         return Progress(what, log.info)
 
-    def _adoptable(self, attempt: str) -> AttemptPlaces | None:
+    def _adoptable(self, attempt: str, policy: Policy) -> AttemptPlaces | None:
         """The places of an earlier attempt that is running, or has succeeded, with this fingerprint."""
-        if not attempt:
-            return None
         places = self._places(attempt)
         directory = AttemptDirectory(places.records)
         try:
-            if directory.read_spec().fingerprint != self.preparation.fingerprint:
+            spec = directory.read_spec()
+            if spec.fingerprint != self.preparation.fingerprint:
+                return None
+            if self.stores.keyring.key_ids and places.records.stat().st_uid != os.geteuid():
+                # Whoever may write to the datastore can name an attempt of his own in a lease.
+                log.warning("Attempt %s of the same step is another user's: it is not signed here", attempt)
                 return None
             state = self._driver.status(directory)
             if state == "running":
                 log.info("Attempt %s of the same step is still running: following it", attempt)
                 return places
-            if state == "finished" and directory.read_result().status == "succeeded":
+            if state == "finished" and self._is_usable(spec, directory.read_result(), policy):
                 log.info("Attempt %s of the same step has finished: taking over its outputs", attempt)
                 return places
             if state == "lost":
@@ -124,6 +142,13 @@ class Production:
             log.info("Attempt %s left nothing to go on with: %s", attempt, error)
         self._clear(places)
         return None
+
+    def _is_usable(self, spec: LaunchSpec, result: StepResult, policy: Policy) -> bool:
+        """Whether what an earlier attempt made is what this run asks for."""
+        of_this_run = (spec.run.dag_id, spec.run.dag_run_id) == (self.identity.dag_id, self.identity.run_id)
+        if result.status != "succeeded" or not (of_this_run or policy.mode in ("normal", "read_only")):
+            return False
+        return not is_too_old(policy, result.finished_at, time.time())
 
     def _clear(self, places: AttemptPlaces) -> None:
         """Take away what an attempt that is over has put on this machine, besides its records and outputs."""
@@ -171,6 +196,8 @@ class Production:
                 "PATH": path,
                 **{name: item.argument for name, item in staged.items()},
                 **{name: value for name, value in variables.items() if name not in secrets},
+                "PYTHONPATH": self.preparation.definition.python_path.after(places.along),
+                "PYTHONSAFEPATH": "",  # set, it would keep the script from importing what lies beside it
             },
         )
         self._driver.launch(spec, secrets)
@@ -179,7 +206,7 @@ class Production:
         """The program with its fixed arguments, and the PATH on which it and its children look."""
         definition = self.preparation.definition
         with hash_cache(self.settings) as cache:
-            environments = local_environments(definition.target, self.settings, self.datastore, cache)
+            environments = local_environments(definition.target, self.settings, self.stores, cache)
             python = environments.interpreter(self.preparation.environment)
         if isinstance(definition.entry, Script):
             return [str(python), definition.entry.script_name], search_path(python)
@@ -199,18 +226,18 @@ class Production:
         raise InfrastructureError(message) if result.exit_code < 0 else UserError(message)
 
     def _collect(self, places: AttemptPlaces, result: StepResult, snapshot: str) -> Product:
-        contents = self._contents(places)
-        unwritten = tuple(name for name, content in contents.items() if content.kind == "missing")
+        outputs = self._described_outputs(places)
+        unwritten = tuple(name for name in self.preparation.binding.outputs if name not in outputs)
         if lost := [name for name in unwritten if self.preparation.binding.outputs[name].is_folder]:
             raise UserError(
                 f"{self.preparation.definition.who}: the folder of output {lost[0]!r} was removed"
             )
-        for name in contents.keys() - set(unwritten):
+        for name in outputs:
             if self.datastore.local_path(places.output_key(name)) is None:
                 progress = self._progress(f"uploading output {name}")
                 self.datastore.upload(places.output(name), places.output_key(name), progress)
         self._keep_files(places)
-        manifest = self._manifest(places, result, contents, snapshot)
+        manifest = self._manifest(places, result, outputs, snapshot)
         return Product(manifest, unwritten, tuple(self._changed_inputs()))
 
     def _refuse_changed_inputs(self) -> None:
@@ -220,16 +247,24 @@ class Production:
     def _changed_inputs(self) -> list[str]:
         with hash_cache(self.settings) as cache:
             folder = self.preparation.definition.folder
-            return Intake(self.preparation.binding, folder, cache, self.datastore).differences()
+            reader = self.identity.owner
+            return Intake(self.preparation.binding, folder, cache, self.stores, reader).differences()
 
-    def _contents(self, places: AttemptPlaces) -> dict[str, Content]:
+    def _described_outputs(self, places: AttemptPlaces) -> dict[str, ManifestOutput]:
+        """What the step wrote, by output; one that it did not write is left out."""
         with hash_cache(self.settings) as cache:
-            return {
-                name: describe(
-                    places.output(name), cache.file_digest, self._progress(f"hashing output {name}")
+            described = {
+                name: describe_output(
+                    self.datastore,
+                    places.attempt,
+                    name,
+                    places.output(name),
+                    cache,
+                    self._progress(f"hashing output {name}"),
                 )
                 for name in self.preparation.binding.outputs
             }
+        return {name: output for name, output in described.items() if output is not None}
 
     def _keep_files(self, places: AttemptPlaces) -> None:
         """Keep what the script left in ``./outputs`` with the attempt."""
@@ -238,7 +273,7 @@ class Production:
             self.datastore.upload(left, places.files_key, self._progress("keeping ./outputs"))
 
     def _manifest(
-        self, places: AttemptPlaces, result: StepResult, contents: dict[str, Content], snapshot: str
+        self, places: AttemptPlaces, result: StepResult, outputs: dict[str, ManifestOutput], snapshot: str
     ) -> Manifest:
         logged = collect(AttemptDirectory(places.records).metrics_path)
         if logged.truncated or logged.bad_lines:
@@ -252,11 +287,7 @@ class Production:
             schema_version=1,
             fingerprint=self.preparation.fingerprint,
             recipe=self.preparation.recipe.as_document(),
-            outputs={
-                name: ManifestOutput.of(name, places.output_key(name), content)
-                for name, content in contents.items()
-                if content.kind != "missing"
-            },
+            outputs=outputs,
             results=logged.metrics,
             parent_metrics=logged.parent_metrics,
             tags=logged.tags,

@@ -7,36 +7,45 @@ from pathlib import Path
 
 from airflow_mlpipe.errors import UserError
 from airflow_mlpipe.pipeline.preparation import Preparation, code_of_step
-from airflow_mlpipe.reuse.ignore import list_files
+from airflow_mlpipe.reuse.code_tree import CodeTree
+from airflow_mlpipe.reuse.source_files import SourceFiles
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import snapshot_key
 from airflow_mlpipe.store.snapshot import SnapshotFile, pack
 
 
 def take_snapshot(preparation: Preparation) -> bytes:
-    """The archive of the source directory, proven to be the code that was fingerprinted.
+    """The archive of the source directory and what comes along, proven to be what was fingerprinted.
 
     Raises UserError when a file was changed in between, so that what runs is never other than what the
     manifest says.
     """
-    directory = preparation.definition.source_directory
-    contents: dict[Path, bytes] = {}
-    files = {}
-    for relative in list_files(directory):
-        path = directory / relative
-        contents[path] = path.read_bytes()
-        files[str(relative)] = SnapshotFile(contents[path], executable=bool(path.stat().st_mode & 0o100))
+    definition = preparation.definition
+    tree = CodeTree(definition.source_directory, definition.bundle)
+    names = (*tree.files, *preparation.code.along)
+    files = {name: _read_file(tree.path(name)) for name in names if tree.path(name).is_file()}
+    contents = {tree.path(name): file.data for name, file in files.items()}
 
     def read(path: Path) -> bytes:
         return contents[path] if path in contents else path.read_bytes()
 
-    code = code_of_step(preparation.definition, read, lambda path: hashlib.sha256(read(path)).hexdigest())
+    def digest(path: Path) -> str:
+        return hashlib.sha256(read(path)).hexdigest()
+
+    sources = SourceFiles(
+        definition.source_directory, read=read, file_digest=digest, bundle=definition.bundle
+    )
+    code = code_of_step(definition, sources, preparation.around)
     if code.as_document() != preparation.code.as_document():
         raise UserError(
-            f"{preparation.definition.who}: the code in {directory} was changed while the step was being "
-            "prepared; run it again"
+            f"{definition.who}: the code in {definition.source_directory} was changed while the step was "
+            "being prepared; run it again"
         )
     return pack(files)
+
+
+def _read_file(path: Path) -> SnapshotFile:
+    return SnapshotFile(path.read_bytes(), executable=bool(path.stat().st_mode & 0o100))
 
 
 def keep_snapshot(archive: bytes, datastore: Datastore) -> str:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlpipe.pipeline import bundle
 from airflow_mlpipe.pipeline.export import export
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.lookup import Sensing, sense
+from airflow_mlpipe.pipeline.outcome import Outcome
+from airflow_mlpipe.pipeline.policy import age_policy, policy_of
 from airflow_mlpipe.pipeline.preparation import Preparation, StepDefinition, prepare
 from airflow_mlpipe.pipeline.publication import DECISION_KEY, decision_document, handed_on
+from airflow_mlpipe.pipeline.recording import Recorder
 from airflow_mlpipe.pipeline.settings import Settings
-from airflow_mlpipe.reuse.decision import Decision, Policy
+from airflow_mlpipe.pipeline.stores import Stores
+from airflow_mlpipe.pipeline.worker import Worker
+from airflow_mlpipe.reuse.decision import Policy
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.journal import Journal
-from airflow_mlpipe.store.manifest import Manifest
+from airflow_mlpipe.store.layout import manifest_key
 
 if TYPE_CHECKING:
     from airflow_mlpipe.pipeline.production import Production
@@ -28,36 +33,39 @@ class StepRun:
     task: Any
     context: Any
     settings: Settings
-    datastore: Datastore
+    stores: Stores
     identity: TaskIdentity
     preparation: Preparation
 
     @classmethod
     def of(cls, task: Any, context: Any) -> StepRun:
         """Prepare *task*: bind its data and compute its fingerprint. Raises as ``prepare`` does."""
-        settings = Settings.read()
-        datastore = Datastore.open(settings.datastore)
-        variables = {**task.environment.environment_variables, **task.environment_variables}
-        definition = StepDefinition(
-            who=task.who,
-            folder=bundle.dag_folder(task.dag),
-            entry=task.entry,
-            source_directory=bundle.source_directory(task.dag, task.source_directory, task.who),
-            arguments=task.arguments,
-            inputs=tuple(task.inputs),
-            environment=task.environment,
-            environment_variables={name: str(value) for name, value in variables.items()},
-            target=task.target,
-            reuse=task.reuse,
-        )
-        preparation = prepare(definition, task, context, settings, datastore)
-        return cls(task, context, settings, datastore, TaskIdentity.of(context), preparation)
+        with Worker.open(Settings.read()) as worker:
+            return cls.prepared(task, context, TaskIdentity.of(context), worker)
+
+    @classmethod
+    def prepared(cls, task: Any, context: Any, identity: TaskIdentity, worker: Worker) -> StepRun:
+        """The same by a *worker* that is there already, for the task instance *identity*."""
+        preparation = prepare(definition_of(task), task, context, worker)
+        return cls(task, context, worker.settings, worker.stores, identity, preparation)
 
     @property
-    def max_age(self) -> float | None:
-        """The oldest that reused outputs may be, in seconds."""
-        age = self.task.reuse.max_age
-        return None if age is None else age.total_seconds()
+    def datastore(self) -> Datastore:
+        """Where this deployment writes."""
+        return self.stores.own
+
+    @property
+    def policy(self) -> Policy:
+        """What deployment, run and author ask for; DefinitionError for a misspelt switch of the run."""
+        reuse, conf = self.task.reuse, self.context["dag_run"].conf
+        if not self.task.runs_the_step:
+            return age_policy(reuse, conf, self.settings)
+        return policy_of(reuse, conf, self.settings, has_outputs=bool(self.preparation.binding.outputs))
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """What keeps the record of this run."""
+        return Recorder(self.preparation, self.identity, self.datastore)
 
     @property
     def experiment(self) -> str:
@@ -66,29 +74,65 @@ class StepRun:
 
     def sense(self, policy: Policy) -> Sensing:
         """Look for outputs and decide."""
-        return sense(self.preparation, policy, self.identity, self.settings, self.datastore)
+        return sense(self.preparation, policy, self.identity, self.settings, self.stores)
+
+    def secure(self, policy: Policy) -> Sensing:
+        """Decide as :meth:`sense` does; outputs that are to be reused stay from now on.
+
+        The collection of garbage withdraws a manifest, reads the records, and then deletes. Recording first
+        and looking once more after that makes sure that one of the two sees the other.
+        """
+        while True:
+            sensing = self.sense(policy)
+            if sensing.manifest is None or sensing.datastore is not self.datastore:
+                return sensing
+            self.recorder.reusing(sensing)
+            if self.datastore.exists(manifest_key(sensing.manifest.fingerprint)):
+                return sensing
 
     def production(self) -> Production:
         """What makes the outputs."""
         from airflow_mlpipe.pipeline.production import Production  # a step that is reused does without
 
-        return Production(self.preparation, self.identity, self.experiment, self.settings, self.datastore)
+        return Production(
+            self.preparation,
+            self.identity,
+            self.experiment,
+            self.settings,
+            self.stores,
+            self.recorder.snapshot_kept,
+        )
 
-    def publish(self, decision: Decision, manifest: Manifest, *, sealed: bool) -> dict[str, Any]:
-        """Hand on all but the return value: the decision, exported copies, the journal's entry.
+    def publish(self, sensing: Sensing, outcome: Outcome) -> dict[str, Any]:
+        """Hand on all but the return value: the decision, exported copies, the record.
 
         Returns the decision as XCom carries it.
         """
-        document = decision_document(decision, manifest, self.datastore, sealed=sealed)
+        document = decision_document(outcome)
         self.context["ti"].xcom_push(key=DECISION_KEY, value=document)
-        export(manifest, self.preparation.binding.outputs.values(), self.identity, self.datastore)
-        if sealed:
-            identity = self.identity
-            Journal(self.datastore).record(
-                identity.dag_id, identity.task_id, identity.map_index, identity.run_id, manifest.fingerprint
-            )
+        outputs = self.preparation.binding.outputs
+        export(outcome, outputs.values(), self.identity, self.stores)
+        self.recorder.succeeded(sensing, outcome)
         return document
 
-    def return_value(self, manifest: Manifest, *, sealed: bool) -> dict[str, Any]:
+    def return_value(self, outcome: Outcome) -> dict[str, Any]:
         """The task's return value."""
-        return handed_on(manifest, self.preparation.binding.outputs, self.datastore, sealed=sealed)
+        return handed_on(outcome, self.preparation.binding.outputs)
+
+
+def definition_of(task: Any) -> StepDefinition:
+    """What the author declared of *task*, an operator whose templates are rendered."""
+    variables = {**task.environment.environment_variables, **task.environment_variables}
+    return StepDefinition(
+        who=task.who,
+        folder=bundle.dag_folder(task.dag),
+        bundle=bundle.bundle_root(task.dag),
+        entry=task.entry,
+        source_directory=bundle.source_directory(task.dag, task.source_directory, task.who),
+        arguments=task.arguments,
+        inputs=tuple(task.inputs),
+        environment=task.environment,
+        environment_variables={name: str(value) for name, value in variables.items()},
+        target=task.target,
+        reuse=task.reuse,
+    )

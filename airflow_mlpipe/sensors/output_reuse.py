@@ -29,9 +29,9 @@ from airflow_mlpipe.pipeline.parameters import bind_parameters
 from airflow_mlpipe.pipeline.xcom import allow_references
 
 if TYPE_CHECKING:
+    from airflow_mlpipe.pipeline.lookup import Sensing
+    from airflow_mlpipe.pipeline.outcome import Outcome
     from airflow_mlpipe.pipeline.step_run import StepRun
-    from airflow_mlpipe.reuse.decision import Decision
-    from airflow_mlpipe.store.manifest import Manifest
     from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
 # Airflow fails a task that it reschedules before the executor has told it of the last look's end.
@@ -79,6 +79,9 @@ class OutputReuseSensor(BaseSensorOperator):
     }
     ui_color = "#d9e8f5"
     operator_extra_links = (ProducerLink(), ManifestLink())
+
+    runs_the_step: ClassVar[bool] = False
+    """Whether it makes the outputs that it does not find; every step has this attribute, no other task."""
 
     def __init__(
         self,
@@ -217,28 +220,25 @@ class OutputReuseSensor(BaseSensorOperator):
         """Whether verified outputs exist, and if so what they are."""
         # What only a running task needs is imported when it runs: every DAG file imports this module.
         from airflow_mlpipe.pipeline.step_run import StepRun
-        from airflow_mlpipe.reuse.decision import Policy
         from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
         step = StepRun.of(self, context)
-        sensing = step.sense(Policy(max_age=step.max_age))
+        # What is sealed from here on is worth another look, so it is taken down before the look.
+        trigger = OutputsTrigger.for_manifest(step.stores, step.preparation.fingerprint, self.poke_interval)
+        sensing = step.secure(step.policy)
         if sensing.manifest is None:
-            self._trigger = OutputsTrigger.for_manifest(
-                step.datastore, step.preparation.fingerprint, self.poke_interval
-            )
+            self._trigger = trigger
             self.log.info("%s: waiting for its outputs: %s", self.who, sensing.decision.why)
             return PokeReturnValue(False)
-        return self._hand_on(step, sensing.decision, sensing.manifest, sealed=True)
+        return self._hand_on(step, sensing, sensing.reused())
 
-    def _hand_on(
-        self, step: StepRun, decision: Decision, manifest: Manifest, *, sealed: bool
-    ) -> PokeReturnValue:
+    def _hand_on(self, step: StepRun, sensing: Sensing, outcome: Outcome) -> PokeReturnValue:
         """Publish outputs, whoever made them, and finish."""
-        self.decided = step.publish(decision, manifest, sealed=sealed)
-        if decision.action == "reuse" and not self.emit_assets_on_reuse:
+        self.decided = step.publish(sensing, outcome)
+        if outcome.decision.action == "reuse" and not self.emit_assets_on_reuse:
             # Nothing new was made, so nothing that listens for new data is to run.
             self.outlets = []
-        return PokeReturnValue(True, step.return_value(manifest, sealed=sealed))
+        return PokeReturnValue(True, step.return_value(outcome))
 
     def _sense_or_defer(self, context: Any, deadline: float) -> Any:
         with _mistakes_are_final():

@@ -1,0 +1,115 @@
+"""Plans: what a run would do with each step of a DAG, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from airflow_mlpipe.reuse.phrases import span
+
+SCHEMA_VERSION = 1
+
+PlannedAction = Literal["reuse", "run", "unknown"]
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """What a run would do with one step, or with one instance of a mapped one; else *map_index* is -1.
+
+    - *action* is "unknown" when that depends on what only a run can tell;
+    - *kinds* are those of the decision's reasons; "waits" for an unknown action, and "fails" for a step that
+      could not be prepared and so would fail; *reason* has the words;
+    - *waits_for*: the tasks of the DAG that must be done before the action can be told;
+    - *fingerprint* is None when it is not known;
+    - *saved_seconds* is what a reuse spares; *expected_seconds* what the step took when it last ran, None for
+      a reuse and when that is not known.
+    """
+
+    task_id: str
+    map_index: int
+    action: PlannedAction
+    kinds: tuple[str, ...]
+    reason: str
+    waits_for: tuple[str, ...] = ()
+    fingerprint: str | None = None
+    saved_seconds: float | None = None
+    expected_seconds: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The step as ``task`` or ``task[index]``."""
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run of a DAG would do with each of its steps, in an order in which they may run."""
+
+    dag_id: str
+    steps: tuple[PlannedStep, ...]
+
+    @property
+    def runs_nothing(self) -> bool:
+        """Whether it is certain that every step would be reused."""
+        return self.count("reuse") == len(self.steps)
+
+    def count(self, action: PlannedAction) -> int:
+        """The number of steps, and instances of mapped ones, with *action*."""
+        return sum(step.action == action for step in self.steps)
+
+    @property
+    def saved_seconds(self) -> float:
+        """What all reuse together spares."""
+        return _total(step.saved_seconds for step in self.steps)
+
+    @property
+    def expected_seconds(self) -> float:
+        """What the steps that would run took when they last ran, one after the other, as far as known."""
+        return _total(step.expected_seconds for step in self.steps if step.action == "run")
+
+    def summary(self) -> str:
+        """The plan in a sentence: ``198 of 200 would be reused, 1 would run, 1 is not known yet``."""
+        if not self.steps:
+            return f"{self.dag_id} has no steps"
+        run, unknown = self.count("run"), self.count("unknown")
+        parts = [f"{self.count('reuse')} of {len(self.steps)} would be reused"]
+        if run:
+            known = f" (about {span(self.expected_seconds)})" if self.expected_seconds else ""
+            parts.append(f"{run} would run{known}")
+        if unknown:
+            parts.append(f"{unknown} {'is' if unknown == 1 else 'are'} not known yet")
+        saves = f"; saves about {span(self.saved_seconds)}" if self.saved_seconds else ""
+        return ", ".join(parts) + saves
+
+    def as_document(self) -> dict[str, Any]:
+        """The plan as JSON."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "dag_id": self.dag_id,
+            "totals": {
+                "steps": len(self.steps),
+                "reuse": self.count("reuse"),
+                "run": self.count("run"),
+                "unknown": self.count("unknown"),
+                "saved_seconds": round(self.saved_seconds, 3),
+                "expected_seconds": round(self.expected_seconds, 3),
+            },
+            "steps": [_document(step) for step in self.steps],
+        }
+
+
+def _document(step: PlannedStep) -> dict[str, Any]:
+    seconds = {
+        name: None if value is None else round(value, 3)
+        for name, value in (
+            ("saved_seconds", step.saved_seconds),
+            ("expected_seconds", step.expected_seconds),
+        )
+    }
+    lists = {"kinds": list(step.kinds), "waits_for": list(step.waits_for)}
+    return {**asdict(step), **lists, **seconds}
+
+
+def _total(values: Iterable[float | None]) -> float:
+    return sum((value for value in values if value is not None), 0.0)

@@ -1,0 +1,127 @@
+"""What a machine prepares steps with: the stores, a memory of digests, the environments it offers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from airflow_mlpipe.model.entry import Command
+from airflow_mlpipe.pipeline.preparation import (
+    StepDefinition,
+    code_of_step,
+    hash_cache,
+    local_environments,
+)
+from airflow_mlpipe.pipeline.settings import Settings
+from airflow_mlpipe.pipeline.stores import Stores
+from airflow_mlpipe.reuse.code_tree import BUNDLE
+from airflow_mlpipe.reuse.phrases import listing
+from airflow_mlpipe.reuse.source import Code, Surroundings
+from airflow_mlpipe.reuse.source_files import SourceFiles
+from airflow_mlpipe.store.hash_cache import HashCache
+from airflow_mlpipe.store.progress import Progress
+from airflow_mlpipe.store.sources import SourceFinder
+from airflow_mlpipe.targets.environments import LocalEnvironments, StepEnvironment
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Worker:
+    """Prepares one step, or all steps of a plan.
+
+    What steps share is looked at once, so an instance is for one moment.
+    ``resolves_packages`` is False for who may write nothing: then packages that nobody has resolved so far
+    raise UnresolvedPackages.
+    """
+
+    settings: Settings
+    stores: Stores
+    cache: HashCache
+    resolves_packages: bool = True
+    _codes: dict[object, Code] = field(default_factory=dict, init=False)
+    _sources: dict[tuple[Path, Path], SourceFiles] = field(default_factory=dict, init=False)
+    _surroundings: dict[object, Surroundings] = field(default_factory=dict, init=False)
+    _planned: dict[object, StepEnvironment] = field(default_factory=dict, init=False)
+
+    @classmethod
+    @contextmanager
+    def open(cls, settings: Settings, *, resolves_packages: bool = True) -> Iterator[Worker]:
+        """A worker for the duration of the block; StoreError for a store that cannot be opened."""
+        stores = Stores.open(settings)
+        with hash_cache(settings) as cache:
+            yield cls(settings, stores, cache, resolves_packages)
+
+    def finder(self, folder: Path) -> SourceFinder:
+        """What finds data; relative paths start at *folder*."""
+        return SourceFinder(folder, self.cache, lambda what: Progress(what, log.info))
+
+    def surroundings(self, definition: StepDefinition) -> Surroundings:
+        """What else than its source directory the step may import; raises as ``LocalEnvironments.plan``."""
+        environment, path = definition.environment, definition.python_path
+        what = _interpreter_of(definition)
+        if what not in self._surroundings:
+            self._surroundings[what] = Surroundings(
+                path.inside,
+                self._environments(definition).modules(environment, path),
+                knows_all=not environment.is_isolated,
+            )
+        return self._surroundings[what]
+
+    def code(self, definition: StepDefinition, around: Surroundings) -> Code:
+        """The code that counts; raises as ``code_of_step``."""
+        reuse = definition.reuse
+        place = (definition.source_directory, definition.bundle)
+        what = (place, definition.entry, reuse.code_scope, reuse.hash_paths, around)
+        if what not in self._codes:
+            if place not in self._sources:
+                self._sources[place] = self._source_files(*place)
+            code = code_of_step(definition, self._sources[place], around)
+            if code.why_directory is not None:
+                log.info(
+                    "All of %s counts for reuse: %s", definition.source_directory.name, code.why_directory
+                )
+            if code.along:
+                names = [name.removeprefix(BUNDLE) for name in code.along]
+                log.info("Comes along from the DAG bundle, and counts for reuse: %s", listing(names))
+            self._codes[what] = code
+        return self._codes[what]
+
+    def environment(self, definition: StepDefinition, code: Code) -> StepEnvironment:
+        """What the step finds installed; raises as ``LocalEnvironments.plan``."""
+        program = definition.entry.argv[0] if isinstance(definition.entry, Command) else None
+        environment, path = definition.environment, definition.python_path
+        needs = code.external, code.why_open is None, code.elsewhere, code.why_elsewhere
+        what = (_interpreter_of(definition), program, needs)
+        if what not in self._planned:
+            environments = self._environments(definition)
+            self._planned[what] = environments.plan(environment, code, path, program)
+        return self._planned[what]
+
+    def _source_files(self, directory: Path, bundle: Path) -> SourceFiles:
+        return SourceFiles(
+            directory,
+            read=Path.read_bytes,
+            file_digest=self.cache.file_digest,
+            bundle=bundle,
+            remember=self.cache,
+        )
+
+    def _environments(self, definition: StepDefinition) -> LocalEnvironments:
+        return local_environments(
+            definition.target,
+            self.settings,
+            self.stores,
+            self.cache,
+            resolves_packages=self.resolves_packages,
+        )
+
+
+def _interpreter_of(definition: StepDefinition) -> object:
+    """Equal for steps whose interpreters find the same modules."""
+    environment = definition.environment
+    packages = environment.pip_packages, environment.python_version
+    return packages, definition.target.python, definition.python_path
