@@ -13,6 +13,10 @@ from urllib.parse import quote
 from airflow_mlpipe.errors import StoreError
 
 ROOT = "mlpipe/v1"
+ATTEMPTS = f"{ROOT}/attempts"
+SNAPSHOTS = f"{ROOT}/snapshots"
+JOURNALS = f"{ROOT}/journal"
+RUNS = f"{ROOT}/runs"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
@@ -42,6 +46,11 @@ def manifest_key(fingerprint: str) -> str:
     return f"{_step_prefix(fingerprint)}/manifest.json"
 
 
+def steps_prefix(digits: str = "") -> str:
+    """The folder of all steps whose fingerprints begin with these two hex *digits*; of all steps for ""."""
+    return f"{ROOT}/steps/{digits}".rstrip("/")
+
+
 def lease_key(fingerprint: str) -> str:
     """The document that says who is producing *fingerprint*."""
     return f"{_step_prefix(fingerprint)}/lease.json"
@@ -49,7 +58,7 @@ def lease_key(fingerprint: str) -> str:
 
 def attempt_prefix(attempt: str) -> str:
     """The folder of one attempt: its specification, result, log and outputs."""
-    return f"{ROOT}/attempts/{_checked_id('attempt', attempt)}"
+    return f"{ATTEMPTS}/{_checked_id('attempt', attempt)}"
 
 
 def output_key(attempt: str, name: str) -> str:
@@ -57,9 +66,14 @@ def output_key(attempt: str, name: str) -> str:
     return f"{attempt_prefix(attempt)}/outputs/{_checked_id('output name', name)}"
 
 
+def listing_key(attempt: str, name: str) -> str:
+    """The list of the files of a folder output, when they are too many for its manifest."""
+    return f"{attempt_prefix(attempt)}/listings/{_checked_id('output name', name)}.jsonl"
+
+
 def snapshot_key(digest: str) -> str:
     """The archive of a step's code."""
-    return f"{ROOT}/snapshots/{_checked_digest('snapshot digest', digest)}.tar.gz"
+    return f"{SNAPSHOTS}/{_checked_digest('snapshot digest', digest)}.tar.gz"
 
 
 def environment_lock_key(digest: str) -> str:
@@ -69,7 +83,27 @@ def environment_lock_key(digest: str) -> str:
 
 def journal_key(dag_id: str, task_id: str, map_index: int = -1) -> str:
     """The latest fingerprints of one task; *map_index* is -1 for a task that is not mapped."""
-    return f"{ROOT}/journal/{_encoded(dag_id)}/{_encoded(task_id)}/{map_index}.json"
+    return f"{JOURNALS}/{_encoded(dag_id)}/{_encoded(task_id)}/{map_index}.json"
+
+
+def recipe_key(fingerprint: str) -> str:
+    """The recipe that was run, for explanations: it is there also when nothing was sealed."""
+    return f"{_step_prefix(fingerprint)}/recipe.json"
+
+
+def invalidation_key(fingerprint: str) -> str:
+    """Who took the outputs of *fingerprint* away, when and why."""
+    return f"{_step_prefix(fingerprint)}/invalidated.json"
+
+
+def run_record_key(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
+    """What one task instance decided and made; *map_index* is -1 for a task that is not mapped."""
+    return f"{run_records_prefix(dag_id, run_id, task_id)}/{map_index}.json"
+
+
+def run_records_prefix(dag_id: str, *inner: str) -> str:
+    """The folder of the records of a DAG, of one of its runs, or of one task of such a run."""
+    return "/".join([RUNS, *(_encoded(part) for part in (dag_id, *inner))])
 
 
 def lock_key(key: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 
 _PAUSE = 5.0
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_SIZE = re.compile(rf"(\d+(?:\.\d+)?) *({'|'.join(_UNITS)})")
 
 
 class Progress:
@@ -23,7 +25,7 @@ class Progress:
         self._say = say
         self._clock = clock
         self._done = 0
-        self._total: int | None = None
+        self._total: int | Callable[[], int] = 0
         self._said_at = clock()
 
     @classmethod
@@ -31,8 +33,11 @@ class Progress:
         """Progress that nobody is told."""
         return cls("", lambda sentence: None)
 
-    def expect(self, total: int) -> None:
-        """Announce how many bytes there are in all, and start counting anew."""
+    def expect(self, total: int | Callable[[], int]) -> None:
+        """Announce how many bytes there are in all, and start counting anew.
+
+        A total that is dear to find is given as a function; it is called when something is first said.
+        """
         self._total, self._done = total, 0
 
     def advance(self, size: int) -> None:
@@ -44,6 +49,8 @@ class Progress:
             self._say(f"{self._what}: {self._amount()}")
 
     def _amount(self) -> str:
+        if callable(self._total):
+            self._total = self._total()
         if not self._total:
             return readable_size(self._done)
         percent = 100 * self._done // self._total
@@ -60,3 +67,9 @@ def readable_size(size: int) -> str:
         amount /= 1000
         unit += 1
     return f"{amount:.1f} {_UNITS[unit]}"
+
+
+def parse_size(text: str) -> int | None:
+    """The bytes of an amount such as ``500 MB`` or ``2TB``; None when *text* is none."""
+    match = _SIZE.fullmatch(text.strip())
+    return int(float(match[1]) * 1000 ** _UNITS.index(match[2])) if match else None

@@ -1,0 +1,1 @@
+"""What nobody can use any more, and its deletion."""
