@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from airflow_mlpipe.model.reference import PipelineDataReference as PipelineDataReference
     from airflow_mlpipe.operators.command import CommandStep as CommandStep
     from airflow_mlpipe.operators.python_script import PythonScriptStep as PythonScriptStep
+    from airflow_mlpipe.pipeline.explaining.explain import explain as explain
+    from airflow_mlpipe.pipeline.planning.planner import plan as plan
     from airflow_mlpipe.runtime import Run as Run
     from airflow_mlpipe.sensors.output_reuse import OutputReuseSensor as OutputReuseSensor
 
@@ -40,6 +42,8 @@ _HOMES = {
     "PythonScriptStep": "airflow_mlpipe.operators.python_script",
     "Run": "airflow_mlpipe.runtime",
     "Script": "airflow_mlpipe.model.entry",
+    "explain": "airflow_mlpipe.pipeline.explaining.explain",
+    "plan": "airflow_mlpipe.pipeline.planning.planner",
 }
 
 __all__ = [
@@ -57,6 +61,8 @@ __all__ = [
     "Run",
     "Script",
     "__version__",
+    "explain",
+    "plan",
 ]
 
 

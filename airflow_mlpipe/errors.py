@@ -7,6 +7,7 @@
     ├── UnhashableValueError a value cannot take part in a fingerprint (also a TypeError)
     ├── DocumentError        a JSON document is unreadable, of an unknown schema, or has wrong fields
     ├── StoreError           a datastore does not do what was asked of it
+    ├── NotFoundError        nothing in the datastore, or in Airflow, has the name that was given
     └── StepError            a step did not succeed
         ├── UserError            the script's own failure: its exit code, a promised output missing
         ├── TargetError          the compute target refused: no interpreter, packages that cannot be installed
@@ -38,6 +39,10 @@ class DocumentError(MLPipeError):
 
 class StoreError(MLPipeError):
     """A datastore failed or refused an operation."""
+
+
+class NotFoundError(MLPipeError):
+    """Nothing has the name that somebody asked for."""
 
 
 class StepError(MLPipeError):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import chains, parsing
+from benchmarks import chains, hashing, hashing_memory, lookup, mutations, parsing, plan, simultaneous
 from benchmarks.report import Report
 from tools.console import say, show
 
@@ -31,8 +31,43 @@ def _chains_busy_scheduler(folder: Path, quick: bool) -> Report:
     return chains.measure(folder, length=length, rounds=rounds, idle_sleep=0.1)
 
 
+def _hashing(folder: Path, quick: bool) -> Report:
+    files, rounds = (500, 1) if quick else (10_000, 7)
+    return hashing.measure(folder, files=files, file_size=100_000, rounds=rounds)
+
+
+def _hashing_memory(folder: Path, quick: bool) -> Report:
+    return hashing_memory.measure(folder, files=20_000 if quick else 1_000_000)
+
+
+def _lookup(folder: Path, quick: bool) -> Report:
+    sizes, lookups = ((10, 100), 20) if quick else ((10, 1_000, 100_000), 300)
+    return lookup.measure(folder, sizes=sizes, lookups=lookups)
+
+
+def _mutations(folder: Path, quick: bool) -> Report:
+    woven_projects, of_each_kind = (0, 1) if quick else (20, 5)
+    return mutations.measure(folder, woven_projects=woven_projects, of_each_kind=of_each_kind)
+
+
+def _plan(folder: Path, quick: bool) -> Report:
+    count, rounds = (10, 1) if quick else (200, 9)
+    return plan.measure(folder, count=count, rounds=rounds)
+
+
+def _simultaneous(folder: Path, quick: bool) -> Report:
+    runs, rounds = (5, 1) if quick else (50, 5)
+    return simultaneous.measure(folder, runs=runs, rounds=rounds)
+
+
 BENCHMARKS: Mapping[str, Benchmark] = {
+    "hashing": _hashing,
+    "hashing_memory": _hashing_memory,
+    "lookup": _lookup,
+    "mutations": _mutations,
     "parsing": _parsing,
+    "plan": _plan,
+    "simultaneous": _simultaneous,
     "chains_busy_scheduler": _chains_busy_scheduler,
     "chains": _chains,
 }

@@ -92,8 +92,12 @@ class AirflowInstance(AirflowApi):
     @property
     def password(self) -> str:
         """The generated password of ``admin``, known once the API server has started."""
+        return self.password_of(self.username)
+
+    def password_of(self, username: str) -> str:
+        """The generated password of a user named in *settings*, known once the API server has started."""
         passwords: dict[str, str] = json.loads(self._password_file.read_text())
-        return passwords[self.username]
+        return passwords[username]
 
     def __enter__(self) -> AirflowInstance:
         if threading.current_thread() is threading.main_thread():

@@ -61,7 +61,7 @@ def test_normal_is_what_happens_without_a_word(made: DagFiles) -> None:
             {"reuse": "refesh"},
             'conf["mlpipe"]["reuse"] is \'refesh\'; it must be one of normal, refresh, bypass, read_only',
         ),
-        ({"resue": "refresh"}, "conf[\"mlpipe\"] has 'resue'; it knows reuse and regenerate_outputs"),
+        ({"resue": "refresh"}, "conf[\"mlpipe\"] has 'resue'; it knows reuse, regenerate_outputs, max_age"),
         ("refresh", 'conf["mlpipe"] is \'refresh\'; it must be an object such as {"reuse": "refresh"}'),
         (
             {"regenerate_outputs": "yes"},

@@ -27,6 +27,8 @@ PUBLIC = [
     "Run",
     "Script",
     "__version__",
+    "explain",
+    "plan",
 ]
 
 

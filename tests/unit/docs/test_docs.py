@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import shlex
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 import pytest
+from airflow.cli.cli_parser import get_parser
 
 import airflow_mlpipe
+from airflow_mlpipe.cli.definition import get_commands
 from airflow_mlpipe.get_provider_info import OPTIONS
 from airflow_mlpipe.model.compute import parse_targets
 from airflow_mlpipe.model.environment import parse_environments
@@ -175,3 +178,27 @@ def test_every_part_of_a_recipe_and_field_of_a_manifest_is_explained() -> None:
 
 def test_every_mode_of_the_run_level_switch_is_explained() -> None:
     assert set(rows(DOCS / "how-to" / "control-reuse.md")) >= set(REUSE_MODES)
+
+
+def test_the_command_line_page_has_every_command_with_every_option_and_no_other() -> None:
+    page = (DOCS / "reference" / "command-line.md").read_text("utf8")
+    (group,) = get_commands()
+    sections = dict(re.findall(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", page, re.M | re.S))
+    assert set(sections) == {command.name for command in group.subcommands}
+    for command in group.subcommands:
+        flags = {flag for argument in command.args for flag in argument.flags if flag.startswith("-")}
+        told = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", sections[command.name]))
+        assert told <= flags, command.name
+        unsaid = {argument.flags[-1] for argument in command.args if not told & set(argument.flags)}
+        assert {flag for flag in unsaid if flag.startswith("-")} == set(), command.name
+
+
+def test_every_example_of_a_command_is_understood() -> None:
+    (group,) = get_commands()
+    for command in group.subcommands:
+        examples = [line.strip() for line in command.epilog.splitlines() if line.startswith("  airflow ")]
+        assert examples, command.name
+        for example in examples:
+            words = shlex.split(example)
+            assert words[:3] == ["airflow", "mlpipe", command.name]
+            get_parser().parse_args(words[1:])

@@ -20,7 +20,7 @@ from airflow_mlpipe import (
 )
 from airflow_mlpipe.errors import DefinitionError, UserError
 from airflow_mlpipe.pipeline.binding import Binder, Binding, InputToken, OutputToken
-from airflow_mlpipe.store.digest import sha256_file
+from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.sources import SourceFinder
 
@@ -42,7 +42,7 @@ def task(folder: Path) -> Iterator[PythonScriptStep]:
 
 
 def bind(task: Any, folder: Path, arguments: Any, inputs: Any = (), **params: Any) -> Binding:
-    finder = SourceFinder(folder, sha256_file, lambda what: Progress(what, print))
+    finder = SourceFinder(folder, HashCache(None), lambda what: Progress(what, print))
     return Binder(task, {"params": params}, finder).bind(arguments, inputs)
 
 

@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+import itertools
 from typing import Any, get_args
 
 import pytest
 
-from airflow_mlpipe.reuse.decision import Candidate, Decision, Evidence, Policy, Reason, ReasonKind, decide
+from airflow_mlpipe.reuse.decision import (
+    Candidate,
+    Decision,
+    Evidence,
+    Policy,
+    Reason,
+    ReasonKind,
+    ReuseMode,
+    Switch,
+    decide,
+)
 from airflow_mlpipe.reuse.explain import Difference
+
+RUN = "the run's configuration"
+DEPLOYMENT = "the deployment ([mlpipe] reuse)"
 
 NOW = 1_000_000.0
 MADE = Candidate("retrain/run-3/train", sealed_at=NOW - 2 * 3600, seconds=41.0)
@@ -22,24 +36,37 @@ TABLE: list[tuple[Policy, Evidence, list[str], str]] = [
         "reused outputs of retrain/run-3/train, made 2 h ago, saves 41 s",
     ),
     (
-        Policy(mode="read_only"),
+        Policy((Switch("read_only", RUN),)),
         FOUND,
         ["reused"],
         "reused outputs of retrain/run-3/train, made 2 h ago, saves 41 s",
     ),
     (
-        Policy(mode="refresh"),
+        Policy((Switch("refresh", RUN),)),
         FOUND,
         ["refresh"],
         "running: the run's configuration asks for a refresh",
     ),
     (
-        Policy(mode="refresh", mode_origin="regenerate_outputs"),
+        Policy((Switch("refresh", "regenerate_outputs"),)),
         FOUND,
         ["refresh"],
         "running: regenerate_outputs asks for a refresh",
     ),
-    (Policy(mode="bypass"), FOUND, ["bypass"], "running: the run's configuration bypasses reuse"),
+    (
+        Policy((Switch("bypass", RUN),)),
+        FOUND,
+        ["bypass"],
+        "running: the run's configuration bypasses reuse",
+    ),
+    (
+        Policy(
+            (Switch("bypass", DEPLOYMENT), Switch("refresh", RUN), Switch("normal", "regenerate_outputs"))
+        ),
+        FOUND,
+        ["bypass", "refresh"],
+        "running: the deployment ([mlpipe] reuse) bypasses reuse; the run's configuration asks for a refresh",
+    ),
     (
         Policy(why_not_allowed="allow_reuse is False"),
         FOUND,
@@ -63,6 +90,24 @@ TABLE: list[tuple[Policy, Evidence, list[str], str]] = [
         FOUND,
         ["too_old"],
         "running: outputs of retrain/run-3/train are 2 h old, max_age is 1 h",
+    ),
+    (
+        Policy(max_age=3600, max_age_name="[mlpipe] max_age"),
+        FOUND,
+        ["too_old"],
+        "running: outputs of retrain/run-3/train are 2 h old, [mlpipe] max_age is 1 h",
+    ),
+    (
+        Policy(),
+        Evidence(invalidated="its outputs were invalidated by ada 2 h ago: bad labels", changes=[]),
+        ["invalidated"],
+        "running: its outputs were invalidated by ada 2 h ago: bad labels",
+    ),
+    (
+        Policy(),
+        Evidence(problems=["output model is gone"], invalidated="its outputs were invalidated by ada"),
+        ["unusable"],
+        "running: output model is gone",
     ),
     (
         Policy(max_age=7200),
@@ -89,7 +134,7 @@ TABLE: list[tuple[Policy, Evidence, list[str], str]] = [
         "running: no earlier outputs of this step are in the datastore",
     ),
     (
-        Policy(mode="refresh", why_not_allowed="allow_reuse is False"),
+        Policy((Switch("refresh", RUN),), why_not_allowed="allow_reuse is False"),
         Evidence(candidate=MADE, undetermined=["the interpreter is not known"]),
         ["refresh", "not_allowed", "undetermined"],
         "running: the run's configuration asks for a refresh; allow_reuse is False; "
@@ -126,13 +171,45 @@ def test_outputs_are_reused_only_when_nothing_at_all_speaks_against_it(
     problems: Any,
     max_age: Any,
 ) -> None:
-    policy = Policy(mode=mode, why_not_allowed=why_not, max_age=max_age)
+    policy = Policy((Switch(mode, RUN),), why_not_allowed=why_not, max_age=max_age)
     evidence = Evidence(candidate, undetermined, problems)
     clear = mode in ("normal", "read_only") and candidate is not None
     clear = clear and not (why_not or undetermined or problems or max_age)
     decision = decide(policy, evidence, NOW)
     assert (decision.action == "reuse") == clear
     assert decision.reasons
+
+
+REUSES = {"normal", "read_only"}
+STORES = {"normal", "refresh"}
+
+
+@pytest.mark.parametrize("modes", [*itertools.product(get_args(ReuseMode), repeat=3)])
+def test_each_switch_can_only_take_away(modes: tuple[ReuseMode, ...]) -> None:
+    policy = Policy(tuple(Switch(mode, f"voice {number}") for number, mode in enumerate(modes)))
+    assert (policy.mode in REUSES) == all(mode in REUSES for mode in modes)
+    assert (policy.mode in STORES) == all(mode in STORES for mode in modes)
+    assert (policy.why_not_stored is None) == (policy.mode in STORES)
+    decision = decide(policy, FOUND, NOW)
+    assert (decision.action == "reuse") == (policy.mode in REUSES)
+
+
+@pytest.mark.parametrize("modes", [*itertools.product(get_args(ReuseMode), repeat=3)])
+def test_a_sentence_names_everyone_who_forbids_reuse_and_nobody_else(modes: tuple[ReuseMode, ...]) -> None:
+    policy = Policy(tuple(Switch(mode, f"voice {number}") for number, mode in enumerate(modes)))
+    why = decide(policy, FOUND, NOW).why
+    for number, mode in enumerate(modes):
+        assert (f"voice {number}" in why) == (mode not in REUSES)
+
+
+def test_the_first_who_forbids_storing_is_named() -> None:
+    switches = (Switch("refresh", RUN), Switch("read_only", DEPLOYMENT), Switch("bypass", "somebody"))
+    assert Policy(switches).why_not_stored == "the deployment ([mlpipe] reuse) says read_only"
+
+
+def test_without_switches_everything_is_allowed() -> None:
+    assert Policy().mode == "normal"
+    assert Policy().why_not_stored is None
 
 
 def test_a_reuse_says_what_it_saves_and_a_run_does_not() -> None:

@@ -1,0 +1,140 @@
+"""``airflow mlpipe runs``, ``show`` and ``outputs``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.invalidation import Invalidations
+from airflow_mlpipe.store.layout import manifest_key
+
+OTHER = "ac" * 32
+
+
+def test_runs_lists_the_newest_first(airflow_mlpipe: Any, steps: Any) -> None:
+    steps.sealed("r1")
+    steps.recorded("r2", "train", OTHER, status="failed", decided_at=2_000.0)
+    listed = airflow_mlpipe("runs", "retrain")
+    assert listed.code == 0
+    lines = [line for line in listed.out.splitlines() if "train" in line]
+    assert "r2" in lines[0]
+    assert "failed" in lines[0]
+    assert "argument --lr 0.1 -> 0.2" in lines[0]
+    assert "r1" in lines[1]
+    assert "abababababab" in lines[1]
+
+
+def test_runs_as_json_holds_the_whole_records(airflow_mlpipe: Any, steps: Any) -> None:
+    record = steps.recorded("r1", "train", OTHER)
+    assert airflow_mlpipe("runs", "retrain", "-o", "json").json == [record.model_dump(mode="json")]
+
+
+def test_runs_keeps_to_the_task_and_the_limit(airflow_mlpipe: Any, steps: Any) -> None:
+    for number in range(3):
+        steps.recorded(f"r{number}", "train", OTHER, decided_at=float(number))
+    steps.recorded("r9", "prepare", OTHER, decided_at=9.0)
+    found = airflow_mlpipe("runs", "retrain", "train", "--limit", "2", "-o", "json").json
+    assert [record["run_id"] for record in found] == ["r2", "r1"]
+    assert len(airflow_mlpipe("runs", "retrain", "--limit", "0", "-o", "json").json) == 4
+
+
+def test_a_dag_without_records_is_an_error_in_a_sentence(airflow_mlpipe: Any, store: Datastore) -> None:
+    answer = airflow_mlpipe("runs", "nobody")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == f"airflow mlpipe: no run of nobody is recorded in {store.url}\n"
+
+
+@pytest.mark.parametrize("step", ["ab" * 32, "abababab", "retrain/r1/train"])
+def test_show_finds_a_step_by_fingerprint_prefix_and_task_instance(
+    airflow_mlpipe: Any, steps: Any, step: str
+) -> None:
+    manifest = steps.sealed()
+    assert airflow_mlpipe("show", step, "-o", "json").json == manifest.model_dump(mode="json")
+
+
+def test_show_tells_people_who_made_what_from_what(airflow_mlpipe: Any, steps: Any) -> None:
+    steps.sealed()
+    text = airflow_mlpipe("show", "retrain/r1/train").out
+    assert text.startswith("retrain/r1/train\n")
+    for said in ("ran          1 min on worker-1, try 1", "model: file, 7 B", "accuracy: 0.97", "train.py"):
+        assert said in text
+
+
+def test_show_says_when_a_runs_outputs_gave_way_to_others(airflow_mlpipe: Any, steps: Any) -> None:
+    steps.sealed()
+    steps.recorded("r0", "train", "ab" * 32, attempt="train-0", sealed=True)
+    assert "(in place of what retrain/r0/train handed on)" in airflow_mlpipe("show", "retrain/r0/train").out
+
+
+def test_show_of_a_run_that_sealed_nothing_shows_its_record(airflow_mlpipe: Any, steps: Any) -> None:
+    record = steps.recorded("r1", "train", OTHER, status="failed")
+    assert "retrain/r1/train: failed, no sealed outputs" in airflow_mlpipe("show", "retrain/r1/train").out
+    shown = airflow_mlpipe("show", "retrain/r1/train", "-o", "yaml")
+    assert yaml.safe_load(shown.out) == record.model_dump(mode="json")
+
+
+def test_an_ambiguous_prefix_lists_its_candidates(airflow_mlpipe: Any, steps: Any) -> None:
+    first, second = "ab" * 31 + "00", "ab" * 31 + "01"
+    steps.sealed("r1", fingerprint=first)
+    steps.sealed("r2", fingerprint=second)
+    answer = airflow_mlpipe("show", "abababab")
+    assert answer.code == 1
+    assert first in answer.err
+    assert second in answer.err
+
+
+@pytest.mark.parametrize(
+    ("step", "sentence"),
+    [
+        ("train", "'train' names no step"),
+        ("retrain/r1/nothing", "no run of retrain/r1/nothing is recorded"),
+        ("retrain/r1/train[3]", "no run of retrain/r1/train[3] is recorded"),
+        ("0123456789", "no fingerprint that begins with 0123456789"),
+    ],
+)
+def test_what_names_nothing_is_an_error_in_a_sentence(
+    airflow_mlpipe: Any, steps: Any, step: str, sentence: str
+) -> None:
+    steps.sealed()
+    answer = airflow_mlpipe("show", step)
+    assert (answer.code, answer.out) == (1, "")
+    assert sentence in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_a_manifest_that_cannot_be_read_is_an_error_in_a_sentence(
+    airflow_mlpipe: Any, steps: Any, store: Datastore
+) -> None:
+    manifest = steps.sealed()
+    store.write(manifest_key(manifest.fingerprint), b"{")
+    answer = airflow_mlpipe("show", manifest.fingerprint)
+    assert answer.code == 1
+    assert "cannot be used" in answer.err
+
+
+def test_outputs_lists_places_and_digests(airflow_mlpipe: Any, steps: Any, store: Datastore) -> None:
+    manifest = steps.sealed()
+    rows = {row["name"]: row for row in airflow_mlpipe("outputs", "retrain/r1/train", "-o", "json").json}
+    assert set(rows) == {"model", "data"}
+    assert rows["model"]["uri"] == store.uri(manifest.outputs["model"].key)
+    assert rows["model"]["sha256"] == manifest.outputs["model"].digest
+    assert rows["data"]["size"] == 11
+
+
+def test_outputs_lists_the_files_of_folders_when_asked(airflow_mlpipe: Any, steps: Any) -> None:
+    steps.sealed()
+    rows = airflow_mlpipe("outputs", "retrain/r1/train", "--files", "-o", "json").json
+    assert [row["name"] for row in rows] == ["data", "data/a.csv", "data/inner/run.sh", "model"]
+
+
+def test_outputs_of_invalidated_outputs_say_that_they_are_gone(
+    airflow_mlpipe: Any, steps: Any, store: Datastore
+) -> None:
+    manifest = steps.sealed()
+    Invalidations(store).invalidate(manifest.fingerprint, by="anna")
+    answer = airflow_mlpipe("outputs", "retrain/r1/train")
+    assert answer.code == 1
+    assert "retrain/r1/train has no sealed outputs" in answer.err
