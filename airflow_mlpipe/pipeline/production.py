@@ -9,7 +9,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from airflow_mlpipe.errors import DocumentError, InfrastructureError, StepError, TargetError, UserError
+from airflow_mlpipe.errors import (
+    DocumentError,
+    InfrastructureError,
+    StepError,
+    StoreError,
+    TargetError,
+    UserError,
+)
 from airflow_mlpipe.model.entry import Script
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.binding import InputToken, OutputToken, Token
@@ -80,30 +87,39 @@ class Production:
         """Run the step, or go on with one of *previous_attempts* that did, or still does, the same work.
 
         *policy* tells how old finished work may be, and whether it may be that of another run.
-        Raises a StepError when the step did not succeed; then nothing of it is kept for reuse.
+        Raises a StepError when the step did not succeed; then nothing of it is kept for reuse. Raises
+        StoreError when the datastore failed; then the step's work stays for the next try.
         """
         candidates = (self._adoptable(attempt, policy) for attempt in previous_attempts)
         adopted = next(filter(None, candidates), None)
         places = adopted or self._places(self.identity.attempt)
         self._running = places
         try:
-            archive = take_snapshot(self.preparation)
-            snapshot = keep_snapshot(archive, self.datastore)
-            self.snapshot_kept(snapshot)
-            if adopted is None:
-                self._refuse_changed_inputs()
-                self._launch(places, archive)
-            for line in self._driver.logs(AttemptDirectory(places.records)):
-                step_log.info("%s", line)
-            result = self._driver.result(AttemptDirectory(places.records))
-            self._raise_for(result)
-            return self._collect(places, result, snapshot)
+            product = self._produce(places, is_new=adopted is None)
+        except StoreError:
+            # What was done, or still is, stays as it is: the next try goes on with it.
+            raise
         except BaseException:
             self.terminate()
+            self._clear(places)
             raise
         finally:
             self._running = None
-            self._clear(places)
+        self._clear(places)
+        return product
+
+    def _produce(self, places: AttemptPlaces, *, is_new: bool) -> Product:
+        archive = take_snapshot(self.preparation)
+        snapshot = keep_snapshot(archive, self.datastore)
+        self.snapshot_kept(snapshot)
+        if is_new:
+            self._refuse_changed_inputs()
+            self._launch(places, archive)
+        for line in self._driver.logs(AttemptDirectory(places.records)):
+            step_log.info("%s", line)
+        result = self._driver.result(AttemptDirectory(places.records))
+        self._raise_for(result)
+        return self._collect(places, result, snapshot)
 
     def terminate(self) -> None:
         """End the step's process and everything it started. Twice is fine."""

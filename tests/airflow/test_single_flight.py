@@ -6,16 +6,20 @@ import dataclasses
 import multiprocessing
 import os
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.binding import BoundInput
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.staging import Staging
 from airflow_mlpipe.records import LaunchSpec
+from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import attempt_prefix, lease_key, manifest_key
 from airflow_mlpipe.store.lease import Lease, Leases
 from airflow_mlpipe.store.progress import Progress
@@ -101,6 +105,26 @@ def test_the_work_of_the_last_but_one_of_two_workers_that_died_is_taken_over(
     run = made.run()
     assert run.decision("make")["attempt"] == attempt
     assert runs() == 1
+
+
+def test_finished_work_that_could_not_be_uploaded_is_sealed_by_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = LoneStep(tmp_path, settings={"datastore": f"memory://{uuid.uuid4().hex}"})
+    upload = Datastore.upload
+
+    def fail(self: Datastore, source: Path, key: str, progress: Any = None) -> None:
+        raise StoreError("the store is away")
+
+    for option in ("DATASTORE", "WORK_DIRECTORY", "CACHE_DIRECTORY"):
+        monkeypatch.setenv(f"AIRFLOW__MLPIPE__{option}", "")  # which is undone, other than what the step sets
+    monkeypatch.setattr(Datastore, "upload", fail)
+    with pytest.raises(StoreError, match="the store is away"):
+        step.run()
+    monkeypatch.setattr(Datastore, "upload", upload)
+    assert step.run(try_number=2).decision["action"] == "ran"
+    assert step.executions == 1
+    assert list((tmp_path / "work").iterdir()) == []
 
 
 @pytest.mark.parametrize("skew", [-LONG_AGO, LONG_AGO])

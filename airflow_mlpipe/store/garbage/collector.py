@@ -112,7 +112,7 @@ class Collector:
         record = self._survey.census.leases[item.name].record
         if self._datastore.swap(lease_key(item.name), record.raw, None):
             return True
-        self._resumed.add(record.attempt)
+        self._resumed.update(record.attempts)
         return False
 
     def _delete_attempt(self, item: Garbage) -> bool:

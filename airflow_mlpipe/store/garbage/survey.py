@@ -77,7 +77,8 @@ class Survey:
     def _held_attempts(self) -> frozenset[str]:
         """The attempts, sealed or not, that somebody works on or with."""
         uses = self.uses
-        leased = {self.census.leases[name].record.attempt for name in self._in_work}
+        leases = (self.census.leases[name].record for name in self._in_work)
+        leased = {attempt for record in leases for attempt in record.attempts}
         handed_on = {name for name, used in uses.attempts.items() if self.now - used < self.limits.grace}
         # Of what was read a record has the fingerprint; only a manifest tells the attempt, until it is gone.
         read = {name for name, fingerprint in uses.made.items() if self._is_read_unsealed(fingerprint)}

@@ -336,6 +336,22 @@ def test_a_lapsed_lease_goes_and_a_takeover_in_the_last_moment_saves_its_attempt
     assert not shelf.datastore.exists(lease_key(fingerprint(8)))
 
 
+def test_the_attempts_of_all_who_held_a_standing_lease_stay(shelf: Shelf) -> None:
+    leases = Leases(shelf.datastore)
+    leases.acquire(fingerprint(9), "first", "train-1")
+    for owner, attempt in (("second", "train-2"), ("third", "train-3")):
+        held = leases.current(fingerprint(9))
+        assert held is not None
+        assert leases.take_over(fingerprint(9), held, owner, attempt) is not None
+    shelf.attempt("train-1")
+    shelf.attempt("train-8")
+    standing = shelf.datastore.read(lease_key(fingerprint(9)))
+    assert standing is not None
+    shelf.age(2)
+    shelf.datastore.write(lease_key(fingerprint(9)), standing)
+    assert shelf.garbage() == {"attempt": ["train-8"]}
+
+
 @pytest.mark.parametrize("is_done", [False, True])
 def test_an_attempt_that_is_taken_up_again_since_the_survey_stays(shelf: Shelf, is_done: bool) -> None:
     """The new lease names another attempt than the one that its owner goes on with."""
