@@ -8,18 +8,22 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import TextIO
 
 from airflow_mlpipe.errors import MLPipeError
 
 FAILED = 1
 MISUSED = 2
 
+_results: ContextVar[TextIO | None] = ContextVar("results", default=None)
+
 
 def command(body: Callable[[Namespace], int | None]) -> Callable[[Namespace], None]:
     """Make *body* a command: what it returns is the exit code, None is 0.
 
-    What it prints, and nothing else, goes to standard output. An MLPipeError is a sentence on standard error
-    and exit code 1, without a traceback.
+    What it prints in :func:`results`, and nothing else, goes to standard output. An MLPipeError is
+    a sentence on standard error and exit code 1, without a traceback.
     """
 
     @functools.wraps(body)
@@ -41,23 +45,33 @@ def command(body: Callable[[Namespace], int | None]) -> Callable[[Namespace], No
 
 
 @contextlib.contextmanager
+def results() -> Iterator[None]:
+    """During the block ``print`` writes to the standard output of the command."""
+    # Not longer than for a print: a logger that is made meanwhile would keep this as its output.
+    with contextlib.redirect_stdout(_results.get() or sys.stdout):
+        yield
+
+
+@contextlib.contextmanager
 def _results_apart() -> Iterator[None]:
-    """During the block Airflow's log, which holds on to standard output, writes to standard error."""
+    """During the block all but :func:`results` goes to standard error, Airflow's log above all."""
     log = sys.stdout
     try:
         number = log.fileno()
-    except OSError:  # captured in memory, which no log has got hold of
+    except (OSError, AttributeError):  # captured in memory, or closed
         yield
         return
     log.flush()
     kept = os.dup(number)
     os.dup2(sys.stderr.fileno(), number)
     try:
-        with (
-            os.fdopen(os.dup(kept), "w", encoding=log.encoding, errors=log.errors) as results,
-            contextlib.redirect_stdout(results),
-        ):
-            yield
+        # What a terminal cannot show is no reason to fail.
+        with os.fdopen(os.dup(kept), "w", encoding=log.encoding, errors="backslashreplace") as output:
+            token = _results.set(output)
+            try:
+                yield
+            finally:
+                _results.reset(token)
     finally:
         log.flush()
         os.dup2(kept, number)

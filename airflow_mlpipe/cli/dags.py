@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import BundleDagBag
+from airflow.exceptions import AirflowConfigException
 from airflow.sdk.definitions._internal.dag_parsing_context import _airflow_parsing_context_manager
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -62,11 +63,13 @@ def dag_in_file(dag_id: str, file: Path) -> Any:
 
 
 def _bundles(names: Sequence[str] = ()) -> list[Any]:
-    manager = DagBundlesManager()
     try:
+        manager = DagBundlesManager()
         return [manager.get_bundle(name) for name in names] or list(manager.get_all_dag_bundles())
     except ValueError as error:
         raise NotFoundError(f"{error} See [dag_processor] dag_bundle_config_list.") from error
+    except AirflowConfigException as error:
+        raise DefinitionError(f"the DAG bundles are not known: {error}; correct that option") from error
 
 
 def _bag(dag_id: str, file: Path, root: Path, bundle_name: str | None) -> BundleDagBag:

@@ -50,6 +50,15 @@ def _size(text: str) -> int:
     return size
 
 
+def _text(text: str) -> str:
+    """What is kept as it was typed, and so must be text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ArgumentTypeError(f"{text!r} is not valid UTF-8; type it anew") from error
+    return text
+
+
 def get_commands() -> list[GroupCommand]:
     """What the provider's metadata names under ``cli``."""
     return [
@@ -124,7 +133,12 @@ _RUNS = _command(
     (
         _DAG,
         Arg(("task_id",), nargs="?", help="Only this task"),
-        Arg(("--limit",), type=int, default=20, help="How many at most, 0 for all (default: 20)"),
+        Arg(
+            ("--limit",),
+            type=positive_int(allow_zero=True),
+            default=20,
+            help="How many at most, 0 for all (default: 20)",
+        ),
         _OUTPUT,
     ),
     "runs retrain_digits",
@@ -183,7 +197,12 @@ _INVALIDATE = _command(
         Arg(("--dag",), help="Only what steps of this DAG made or reused"),
         Arg(("--task",), help="Only what tasks of this id made or reused"),
         Arg(("--older-than",), metavar="SPAN", type=_span, help="Only what was made longer ago: 12 h, 30 d"),
-        Arg(("--reason",), default="", help="Why, in a few words: the next runs say it in their logs"),
+        Arg(
+            ("--reason",),
+            type=_text,
+            default="",
+            help="Why, in a few words: the next runs say it in their logs",
+        ),
         _YES,
         _OUTPUT,
     ),

@@ -6,7 +6,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 
-from airflow_mlpipe.cli.command import command
+from airflow_mlpipe.cli.command import command, results
 from airflow_mlpipe.cli.selection import select
 from airflow_mlpipe.errors import NotFoundError
 from airflow_mlpipe.pipeline.settings import Settings
@@ -24,7 +24,8 @@ def run(args: Namespace) -> None:
         destination = Path(args.to) / output.name
         progress = Progress(f"downloading {output.name}", _say)
         retrieve(selected.datastore, output, destination, progress, replace=args.force)
-        print(destination)
+        with results():
+            print(destination)
 
 
 def _chosen(manifest: Manifest, name: str | None) -> list[ManifestOutput]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from argparse import Namespace
 from collections.abc import Iterator
 
 from airflow_mlpipe.cli.command import command
-from airflow_mlpipe.cli.output import print_document
+from airflow_mlpipe.cli.output import print_document, printable
 from airflow_mlpipe.pipeline.explaining.explain import explain
 from airflow_mlpipe.pipeline.explaining.explanation import Baseline, Cause, Change, Choice, Explanation
 from airflow_mlpipe.reuse.phrases import full, listing
@@ -19,7 +18,6 @@ _CHOSEN: dict[Choice, str] = {
     "producer": ", which made the outputs",
 }
 _LONG = 100
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @command
@@ -31,7 +29,7 @@ def run(args: Namespace) -> None:
 
 def text_of(explanation: Explanation) -> str:
     """The explanation as a person would write it: the verdict first, then what it rests on."""
-    return _printable("\n".join(_lines(explanation)))
+    return printable("\n".join(_lines(explanation)))
 
 
 def _lines(explanation: Explanation) -> Iterator[str]:
@@ -98,8 +96,3 @@ def _cause(cause: Cause) -> Iterator[str]:
         yield f"  {cause.note}"
     for change in cause.changes:
         yield from (f"  {line}" for line in _change(change))
-
-
-def _printable(text: str) -> str:
-    """*text* without what a terminal would take for a command: code and arguments may hold anything."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)

@@ -42,7 +42,7 @@ def run(args: Namespace) -> None:
 def _conf(text: str | None) -> dict[str, Any]:
     try:
         conf = json.loads(text or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DefinitionError(f"--conf is not JSON: {error}") from error
     if not isinstance(conf, dict):
         raise DefinitionError(f'--conf is {text}; it must be an object such as {{"lr": 0.1}}')

@@ -14,7 +14,7 @@ from airflow_mlpipe.store.manifest import Manifest, ManifestMissing, read_manife
 from airflow_mlpipe.store.run_record import RunRecord, RunRecords
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{8,64}")
-_INSTANCE = re.compile(r"([^/]+)/([^/]+)/([^/]+?)(?:\[(\d+)\])?")
+_INSTANCE = re.compile(r"([^/]+)/([^/]+)/([^/]+?)(?:\[(\d{1,9})\])?")
 _WHOLE = 64
 
 

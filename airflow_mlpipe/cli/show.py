@@ -83,7 +83,7 @@ def _output_words(output: ManifestOutput) -> str:
 
 
 def _part_words(part: str, value: Any) -> str:
-    if part == "code":
+    if part == "code" and isinstance(value, dict):
         files = value.get("files", {})
         return f"{len(files)} files count ({value.get('scope')}): {short(', '.join(files))}"
     if isinstance(value, dict):
@@ -92,4 +92,7 @@ def _part_words(part: str, value: Any) -> str:
 
 
 def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, ValueError):  # a document may hold any number
+        return f"{seconds:g} s after 1970"

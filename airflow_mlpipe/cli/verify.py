@@ -28,16 +28,22 @@ def run(args: Namespace) -> int | None:
     for datastore, verdict in _verdicts(stores, args):
         total.count(verdict)
         if verdict.problems:
-            withdrawn = args.withdraw and args.yes and datastore is stores.own
-            if withdrawn:
-                said = Invalidations(datastore)
-                said.invalidate(verdict.fingerprint, "airflow mlpipe verify", verdict.problems[0])
+            is_to_go = args.withdraw and args.yes and datastore is stores.own
+            withdrawn = is_to_go and _withdraw(datastore, verdict)
             damaged.append({**verdict.as_document(), "datastore": datastore.url, "withdrawn": withdrawn})
         if total.manifests % _TOLD_EVERY == 0:
             print(f"{total.manifests} manifests checked", file=sys.stderr)
     document = {"schema_version": 1, "level": args.level, **total.as_document(), "damaged": damaged}
     print_document(document, args.output, "\n".join(_lines(total, damaged, args)))
     return FAILED if damaged else None
+
+
+def _withdraw(datastore: Datastore, verdict: Verdict) -> bool:
+    """Whether the manifest is gone now; one that took its place since it was judged stays."""
+    said = Invalidations(datastore)
+    return said.invalidate(
+        verdict.fingerprint, "airflow mlpipe verify", verdict.problems[0], seen=verdict.seen
+    )
 
 
 def _verdicts(stores: Stores, args: Namespace) -> Iterator[tuple[Datastore, Verdict]]:

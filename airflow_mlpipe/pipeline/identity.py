@@ -12,7 +12,10 @@ from airflow_mlpipe.reuse.canonical import digest
 
 @dataclass(frozen=True)
 class TaskIdentity:
-    """A try of a task instance. ``map_index`` is -1 when the task is not mapped."""
+    """A try of a task instance. ``map_index`` is -1 when the task is not mapped.
+
+    ``run_began`` tells apart the runs of two deployments that have the same DAG, and so the same run ids.
+    """
 
     dag_id: str
     run_id: str
@@ -20,13 +23,15 @@ class TaskIdentity:
     map_index: int
     try_number: int
     instance_id: str
+    run_began: str = ""
 
     @classmethod
     def of(cls, context: Any) -> TaskIdentity:
         """The identity of the task that *context* belongs to."""
         ti = context["ti"]
         map_index = -1 if ti.map_index is None else ti.map_index
-        return cls(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.try_number, str(ti.id))
+        began = getattr(context["dag_run"], "start_date", None)
+        return cls(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.try_number, str(ti.id), str(began or ""))
 
     @property
     def producer(self) -> ProducerReference:
@@ -37,7 +42,7 @@ class TaskIdentity:
     @property
     def owner(self) -> str:
         """Who holds a lease: the task instance, whichever its try."""
-        return str(self.producer)
+        return f"{self.producer} (run begun {self.run_began})" if self.run_began else str(self.producer)
 
     @property
     def attempt(self) -> str:

@@ -165,7 +165,10 @@ def _sealed(fingerprint: str, stores: Stores) -> Iterator[tuple[Datastore, bytes
     key = manifest_key(fingerprint)
     if (data := stores.own.read(key)) is not None:
         yield stores.own, data
-    if not stores.others or Invalidations(stores.own).current(fingerprint) is not None:
+    if not stores.others:
+        return
+    said = Invalidations(stores.own).current(fingerprint)
+    if said is not None and said.distrusts:
         return
     for datastore in stores.others:
         if (data := datastore.read(key)) is not None:

@@ -54,6 +54,11 @@ class StepDefinition:
     reuse: ReuseOptions
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """The arguments that the author wrote as texts."""
+        return tuple(item for item in self.arguments or () if isinstance(item, str))
+
+    @property
     def python_path(self) -> PythonPath:
         """What PYTHONPATH adds, on this worker, to where the step's process looks for modules."""
         declared = self.environment_variables
@@ -135,6 +140,7 @@ def code_of_step(definition: StepDefinition, sources: SourceFiles, around: Surro
         definition.entry.script_name if isinstance(definition.entry, Script) else None,
         scope=definition.reuse.code_scope,
         hash_paths=definition.reuse.hash_paths,
+        arguments=definition.texts,
         around=around,
     )
 

@@ -17,6 +17,7 @@ from airflow_mlpipe.pipeline.recipes import keep_recipe
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.invalidation import Invalidations
 from airflow_mlpipe.store.journal import Journal
+from airflow_mlpipe.store.layout import manifest_key
 from airflow_mlpipe.store.run_record import InputOrigin, RecordedReason, RunRecord, RunRecords, RunStatus
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,8 @@ class Recorder:
         Journal(self.datastore).record(
             identity.dag_id, identity.task_id, identity.map_index, identity.run_id, fingerprint
         )
-        if outcome.decision.action == "run":
+        # What was said after these outputs were sealed is of them: it withdrew their manifest.
+        if outcome.decision.action == "run" and self.datastore.exists(manifest_key(fingerprint)):
             Invalidations(self.datastore).forget(fingerprint)
 
     def _write(self, status: RunStatus, sensing: Sensing, outcome: Outcome | None = None) -> None:

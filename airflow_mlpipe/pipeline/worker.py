@@ -75,7 +75,7 @@ class Worker:
         """The code that counts; raises as ``code_of_step``."""
         reuse = definition.reuse
         place = (definition.source_directory, definition.bundle)
-        what = (place, definition.entry, reuse.code_scope, reuse.hash_paths, around)
+        what = (place, definition.entry, reuse.code_scope, reuse.hash_paths, definition.texts, around)
         if what not in self._codes:
             if place not in self._sources:
                 self._sources[place] = self._source_files(*place)

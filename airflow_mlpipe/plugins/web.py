@@ -3,7 +3,7 @@
 # No postponed annotations: FastAPI reads them when the routes are defined.
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
@@ -13,8 +13,10 @@ from airflow_mlpipe.errors import DocumentError, MLPipeError, NotFoundError
 from airflow_mlpipe.pipeline.explaining.explain import explain
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
+from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.invalidation import Invalidations
-from airflow_mlpipe.store.manifest import Manifest, ManifestMissing, read_manifest
+from airflow_mlpipe.store.layout import manifest_key
+from airflow_mlpipe.store.manifest import Manifest, parse_manifest
 
 app = FastAPI(title="MLPipe", description="Manifests of step outputs, and why steps ran.")
 
@@ -28,7 +30,8 @@ Fingerprint = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 def manifest(dag_id: str, fingerprint: Fingerprint) -> dict[str, Any]:
     """The manifest of outputs that *dag_id* has made, to those who may see its runs."""
     with _mistakes_as_answers():
-        return _sealed(Stores.open(Settings.read()), dag_id, fingerprint).model_dump(mode="json")
+        found = _sealed(Stores.open(Settings.read()), dag_id, fingerprint)
+        return found.manifest.model_dump(mode="json")
 
 
 @app.delete(
@@ -45,9 +48,12 @@ def invalidate(dag_id: str, fingerprint: Fingerprint, user: GetUserDep, reason: 
         stores = Stores.open(Settings.read())
         found = _sealed(stores, dag_id, fingerprint)
         said = Invalidations(stores.own)
-        if not said.invalidate(fingerprint, user.get_name(), reason):
+        step = found.manifest.producer.step
+        if found.datastore is not stores.own:
             said.distrust(fingerprint, user.get_name(), reason)
-        return {"schema_version": 1, "invalidated": fingerprint, "step": found.producer.step}
+        elif not said.invalidate(fingerprint, user.get_name(), reason, seen=found.seen):
+            raise NotFoundError(f"the outputs of {step} were withdrawn or made again meanwhile")
+        return {"schema_version": 1, "invalidated": fingerprint, "step": step}
 
 
 @app.get(
@@ -83,20 +89,29 @@ def _mistakes_as_answers() -> Iterator[None]:
         raise HTTPException(503, str(error)) from error
 
 
-def _sealed(stores: Stores, dag_id: str, fingerprint: str) -> Manifest:
+class _Sealed(NamedTuple):
+    """A manifest, where it lies, and the bytes that it is there."""
+
+    datastore: Datastore
+    seen: bytes
+    manifest: Manifest
+
+
+def _sealed(stores: Stores, dag_id: str, fingerprint: str) -> _Sealed:
     """The first manifest that *dag_id* has made.
 
     NotFoundError when there is none; DocumentError when there is none but one that is unusable.
     """
     unusable: DocumentError | None = None
     for datastore in stores:
-        try:
-            found = read_manifest(datastore, fingerprint, stores.keyring)
-        except ManifestMissing:
+        seen = datastore.read(manifest_key(fingerprint))
+        if seen is None:
             continue
+        try:
+            manifest = parse_manifest(seen, fingerprint, stores.keyring)
         except DocumentError as error:
             unusable = unusable or error
         else:
-            if found.producer.dag_id == dag_id:
-                return found
+            if manifest.producer.dag_id == dag_id:
+                return _Sealed(datastore, seen, manifest)
     raise unusable or NotFoundError(f"DAG {dag_id!r} has made no outputs with fingerprint {fingerprint}")

@@ -24,7 +24,7 @@ from airflow_mlpipe.reuse.code_tree import BUNDLE, is_python
 from airflow_mlpipe.reuse.ignore import list_files
 from airflow_mlpipe.reuse.modules import Reach, reach
 from airflow_mlpipe.reuse.source_files import SourceFiles
-from airflow_mlpipe.reuse.syntax import ImportedName, SourceSyntax
+from airflow_mlpipe.reuse.syntax import ImportedName, SourceSyntax, relative_paths
 
 CodeScope = Literal["imports", "directory"]
 
@@ -98,13 +98,15 @@ def code_of(
     *,
     scope: CodeScope,
     hash_paths: Sequence[str] = (),
+    arguments: Sequence[str] = (),
     around: Surroundings | None = None,
 ) -> Code:
     """What of *sources* counts for the step whose script is *entry*, relative to the source directory.
 
     *entry* None is a command line: nobody knows what it runs, so every file counts by its bytes.
     *hash_paths* are files or folders, relative to the source directory, that count by their bytes
-    besides, even when an ignore file names them. Without *around* nothing is known of other modules.
+    besides, even when an ignore file names them. *arguments* are the texts that the script is given, which
+    may name folders that it lists. Without *around* nothing is known of other modules.
     DefinitionError when the entry script or one of *hash_paths* is not there.
     """
     step = _StepFiles(sources, entry)
@@ -123,7 +125,7 @@ def code_of(
     )
     if scope == "imports" and step.start is not None:
         why_text = _first(reached.analyses, lambda syntax: syntax.text)
-        listed = _listed(step, reached)
+        listed = _listed(step, reached, arguments)
         code = replace(
             code,
             why_text=why_text,
@@ -148,16 +150,16 @@ def _digests(step: _StepFiles, reached: _Reached, code: Code) -> dict[str, str]:
     return digests
 
 
-def _listed(step: _StepFiles, reached: _Reached) -> set[str]:
+def _listed(step: _StepFiles, reached: _Reached, arguments: Sequence[str]) -> set[str]:
     """The Python files that the code may read as data.
 
-    Those in a folder that a string of the code names, if any of the code lists folders: the working
-    directory of a step is its code, so relative paths lead there.
+    Those in a folder that a string of the code, or one of its *arguments*, names, if any of the code lists
+    folders: the working directory of a step is its code, so relative paths lead there.
     """
     syntaxes = [syntax for syntax in reached.analyses.values() if syntax is not None]
     if all(syntax.lister is None for syntax in syntaxes):
         return set()
-    paths = {path for syntax in syntaxes for path in syntax.paths}
+    paths = {*relative_paths(arguments), *(path for syntax in syntaxes for path in syntax.paths)}
     return {name for path in paths for name in step.sources.tree.below(path) if step.is_python(name)}
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import posixpath
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from airflow_mlpipe.reuse.hazards import find_hazards
@@ -147,19 +147,29 @@ def _imports(tree: ast.Module) -> Iterator[ImportedName]:
 
 
 def _paths(tree: ast.Module) -> Iterator[str]:
-    # A key that something is looked up by, as in config["model"], is no path by itself.
-    keys = {
-        node.slice
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load)
-    }
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    keys = {key for node in nodes if (key := _looked_up(node)) is not None}
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in keys:
-            text = node.value
-            if text and len(text) <= _LONGEST_PATH and text.isprintable() and not text.startswith(("/", "-")):
-                path = posixpath.normpath(text)
-                if path != "." and not path.startswith(".."):
-                    yield path
+            yield from relative_paths([node.value])
+
+
+def relative_paths(texts: Iterable[str]) -> Iterator[str]:
+    """Those of *texts* that may name something below the working directory, as normal paths."""
+    for text in texts:
+        if text and len(text) <= _LONGEST_PATH and text.isprintable() and not text.startswith(("/", "-")):
+            path = posixpath.normpath(text)
+            if path != "." and not path.startswith(".."):
+                yield path
+
+
+def _looked_up(node: ast.AST) -> ast.expr | None:
+    """The key in ``config["model"]`` and ``config.get("model")``, which is no path by itself."""
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+        return node.slice
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+        return node.args[0] if len(node.args) == 1 else None
+    return None
 
 
 def _digests(tree: ast.Module) -> tuple[str, str]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.layout import steps_prefix
-from airflow_mlpipe.store.manifest import Manifest, ManifestMissing, ManifestUnusable, read_manifest
+from airflow_mlpipe.store.layout import manifest_key, steps_prefix
+from airflow_mlpipe.store.manifest import Manifest, ManifestUnusable, parse_manifest
 from airflow_mlpipe.store.signature import NO_KEYS, Keyring
 from airflow_mlpipe.store.verification import Level, verify
 
@@ -17,10 +17,11 @@ from airflow_mlpipe.store.verification import Level, verify
 class Verdict:
     """What is wrong with one manifest and its outputs, in sentences. *size* is in bytes.
 
-    *dag_id* and *step* are "" when the manifest cannot be read.
+    *seen* are the bytes of the manifest that was judged. *dag_id* and *step* are "" when it cannot be read.
     """
 
     fingerprint: str
+    seen: bytes
     dag_id: str
     step: str
     outputs: int
@@ -63,17 +64,18 @@ def audit(
     Only one manifest is in memory at a time. Raises StoreError when the store cannot be read.
     """
     for fingerprint in sealed_fingerprints(datastore) if fingerprints is None else fingerprints:
-        try:
-            manifest = read_manifest(datastore, fingerprint)
-        except ManifestMissing:
+        seen = datastore.read(manifest_key(fingerprint))
+        if seen is None:
             continue
+        try:
+            manifest = parse_manifest(seen, fingerprint)
         except ManifestUnusable as error:
-            yield Verdict(fingerprint, "", "", 0, 0, (str(error),))
+            yield Verdict(fingerprint, seen, "", "", 0, 0, (str(error),))
             continue
         doubt = manifest.doubt(keyring)
         doubts = () if doubt is None else (f"its manifest cannot be used: {doubt}",)
         damages = verify(datastore, manifest, level)
-        yield _verdict(manifest, (*doubts, *(damage.sentence() for damage in damages)))
+        yield _verdict(manifest, seen, (*doubts, *(damage.sentence() for damage in damages)))
 
 
 def sealed_fingerprints(datastore: Datastore) -> Iterator[str]:
@@ -85,10 +87,11 @@ def sealed_fingerprints(datastore: Datastore) -> Iterator[str]:
                 yield fingerprint
 
 
-def _verdict(manifest: Manifest, problems: tuple[str, ...]) -> Verdict:
+def _verdict(manifest: Manifest, seen: bytes, problems: tuple[str, ...]) -> Verdict:
     outputs = manifest.outputs.values()
     return Verdict(
         manifest.fingerprint,
+        seen,
         manifest.producer.dag_id,
         manifest.producer.step,
         len(outputs),

@@ -13,7 +13,7 @@ from airflow_mlpipe.store.digest import MISSING_DIGEST, Content, DirectoryDigest
 from airflow_mlpipe.store.hash_cache import HashCache, TreeMemory, TreeStamp, digest_at_rest
 from airflow_mlpipe.store.parallel import default_threads, in_order
 from airflow_mlpipe.store.progress import Progress
-from airflow_mlpipe.store.tree import BLOCK, EmptyFolder, Leaf, TreeFile, walk
+from airflow_mlpipe.store.tree import BLOCK, EmptyFolder, Leaf, TreeFile, tree_size, walk
 
 # Enough for a thread to do before it has to wait for the others, and few enough for all to end together.
 _CHUNK_FILES = 64
@@ -51,6 +51,7 @@ def describe(
     except OSError as error:
         raise _unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
+        progress.expect(lambda: tree_size(path))
         return _describe_leaves(lambda: walk(path), cache, cache.tree(path), progress, keep, threads)
     if not stat.S_ISREG(status.st_mode):
         raise StoreError(f"{path} is neither a file nor a folder; give one that is")
@@ -70,6 +71,7 @@ def describe_files(
     *place* stands for them in the *cache*. Reads, and raises, as :func:`describe` does.
     """
     progress = progress or Progress.silent()
+    progress.expect(sum(file.size for file in files))
     return _describe_leaves(lambda: files, cache, cache.tree(place), progress, threads=threads)
 
 
@@ -90,7 +92,6 @@ def _describe_leaves(
 ) -> Content:
     if keep is None and memory.knows_tree and (content := _recall(leaves(), memory)) is not None:
         return content
-    progress.expect(lambda: sum(leaf.size for leaf in leaves() if isinstance(leaf, TreeFile)))
     folder, size = DirectoryDigest(), 0
     with closing(_digests(leaves(), cache, memory, threads or default_threads())) as found:
         for leaf, digest in found:

@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import invalidation_key, manifest_key
 
+# Who takes away what is merely not needed any more.
+COLLECTOR = "garbage collection"
+
 
 class Invalidation(BaseModel):
     """Who took the outputs out of use, when (seconds since the epoch), and why ("" when not said)."""
@@ -21,6 +24,11 @@ class Invalidation(BaseModel):
     by: str
     at: float
     reason: str
+
+    @property
+    def distrusts(self) -> bool:
+        """Whether the outputs themselves were found wanting, so that other datastores' are no better."""
+        return self.by != COLLECTOR
 
 
 class Invalidations:

@@ -63,12 +63,17 @@ def attempt_prefix(attempt: str) -> str:
 
 def output_key(attempt: str, name: str) -> str:
     """The file or folder that an attempt writes as its output *name*."""
-    return f"{attempt_prefix(attempt)}/outputs/{_checked_id('output name', name)}"
+    return f"{attempt_prefix(attempt)}/outputs/{check_output_name(name)}"
+
+
+def check_output_name(name: str) -> str:
+    """*name* itself when an output may have it, StoreError otherwise."""
+    return _checked_id("output name", name)
 
 
 def listing_key(attempt: str, name: str) -> str:
     """The list of the files of a folder output, when they are too many for its manifest."""
-    return f"{attempt_prefix(attempt)}/listings/{_checked_id('output name', name)}.jsonl"
+    return f"{attempt_prefix(attempt)}/listings/{check_output_name(name)}.jsonl"
 
 
 def snapshot_key(digest: str) -> str:
@@ -134,6 +139,8 @@ def _encoded(text: str) -> str:
     """*text* as one part of a key: reversible, unless it is too long for a file name."""
     if not text:
         raise StoreError("an empty dag id or task id cannot be part of a key; give the id that Airflow knows")
+    if not _is_utf8(text):
+        raise StoreError(f"{text!r} cannot be part of a key: it is no UTF-8; give the id that Airflow knows")
     encoded = quote(text, safe="").replace("~", "%7E")
     if not text.strip("."):
         encoded = encoded.replace(".", "%2E")

@@ -20,11 +20,12 @@ from pydantic import (
 from airflow_mlpipe.errors import DocumentError, MLPipeError, StoreError
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.digest import Content
-from airflow_mlpipe.store.layout import check_key, manifest_key
+from airflow_mlpipe.store.layout import check_key, check_output_name, manifest_key
 from airflow_mlpipe.store.signature import NO_KEYS, Keyring, Signature
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Key = Annotated[str, AfterValidator(check_key)]
+OutputName = Annotated[str, AfterValidator(check_output_name)]
 Size = Annotated[int, Field(ge=0)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(TypeAdapter(dict[str, JsonValue]).validate_python)]
 
@@ -65,7 +66,7 @@ class ManifestOutput(_Document):
     by :func:`~airflow_mlpipe.store.listing.entries_of`.
     """
 
-    name: str
+    name: OutputName
     kind: Literal["file", "directory"]
     key: Key
     digest: Digest
@@ -147,6 +148,12 @@ class Manifest(_Document):
     snapshot: Digest | None
     provider_version: str
     signature: Signature | None = None
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Manifest:
+        if misnamed := [name for name, output in self.outputs.items() if name != output.name]:
+            raise ValueError(f"output {misnamed[0]!r} has another name inside")
+        return self
 
     @property
     def seconds(self) -> float:

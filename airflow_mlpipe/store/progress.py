@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable
@@ -72,4 +73,5 @@ def readable_size(size: int) -> str:
 def parse_size(text: str) -> int | None:
     """The bytes of an amount such as ``500 MB`` or ``2TB``; None when *text* is none."""
     match = _SIZE.fullmatch(text.strip())
-    return int(float(match[1]) * 1000 ** _UNITS.index(match[2])) if match else None
+    size = float(match[1]) * 1000 ** _UNITS.index(match[2]) if match else math.nan
+    return int(size) if math.isfinite(size) else None

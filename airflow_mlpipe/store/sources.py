@@ -107,7 +107,7 @@ class SourceFinder:
         return self._base / path.removeprefix("file://")
 
     def _local(self, path: Path, given: str, who: str, *, digests: bool) -> Source:
-        if not path.exists():
+        if not _is_there(path, who):
             raise UserError(
                 f"{who}: nothing is at {given!r} ({path}); correct the path, or put the data there"
             )
@@ -125,7 +125,7 @@ class SourceFinder:
             root = root.parent
         found = {Path(name) for name in glob.glob(absolute, recursive=True)}  # noqa: PTH207 - takes absolute ones
         files = sorted(
-            TreeFile(path.relative_to(root).as_posix(), str(path), path.stat())
+            TreeFile(_utf8(path.relative_to(root).as_posix(), who), str(path), path.stat())
             for path in found
             if path.is_file()
         )
@@ -218,6 +218,21 @@ def _bytes_digest(filesystem: Any, path: str) -> str:
 
 def _is_local(path: str) -> bool:
     return "://" not in path or path.startswith("file://")
+
+
+def _is_there(path: Path, who: str) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # the name is too long, or a folder on the way cannot be searched
+        raise UserError(f"{who}: {path} cannot be looked for: {error.strerror}; correct the path") from error
+
+
+def _utf8(name: str, who: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{who}: the name {name!r} is not valid UTF-8; rename the file") from error
+    return name
 
 
 def _leaf(path: str) -> str:

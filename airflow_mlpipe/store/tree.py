@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -92,8 +93,16 @@ def read_tree(root: Path) -> Tree:
 
 
 def tree_size(root: Path) -> int:
-    """Bytes of all files below *root*; anything refused raises."""
-    return sum(entry.size for entry in walk(root) if isinstance(entry, TreeFile))
+    """Bytes of the files below *root*, to tell progress by: links and what cannot be read are not counted."""
+    size, folders = 0, [str(root)]
+    while folders:
+        with suppress(OSError), os.scandir(folders.pop()) as scan:
+            for entry in scan:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    size += entry.stat(follow_symlinks=False).st_size
+    return size
 
 
 def copy(source: Path, destination: Path, progress: Progress) -> None:

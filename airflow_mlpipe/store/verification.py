@@ -58,18 +58,41 @@ def _checked(
     datastore: Datastore, output: ManifestOutput, level: Level, cache: HashCache | None
 ) -> Iterator[Damage]:
     path = datastore.local_path(output.key)
-    if level != "auto" or path is None:
-        return _damages(datastore, output, read=level == "digest")
-    if _is_as_sealed(path, output, cache):
-        return iter(())
-    return _damages(datastore, output, read=True)
+    if level == "size" or path is None:
+        yield from _damages(datastore, output, read=level == "digest")
+        return
+    known = (cache if level == "auto" else None) or HashCache(None)
+    if _is_as_sealed(datastore, output, known):
+        return
+    damages = list(itertools.islice(_damages(datastore, output, read=True), _ENOUGH))
+    yield from damages
+    # Files were looked at one by one, which leaves empty folders and executable bits.
+    if not damages and (problem := _difference(path, output, known)) is not None:
+        yield Damage(output.name, "", problem)
 
 
-def _is_as_sealed(path: Path, output: ManifestOutput, cache: HashCache | None) -> bool:
+def _is_as_sealed(datastore: Datastore, output: ManifestOutput, cache: HashCache) -> bool:
+    promised = {output.key: output.digest}
+    if output.listing is not None:
+        promised[output.listing.key] = output.listing.sha256
     try:
-        return describe(path, cache).digest == output.digest
+        return all(
+            (path := datastore.local_path(key)) is not None and describe(path, cache).digest == digest
+            for key, digest in promised.items()
+        )
     except StoreError:
         return False
+
+
+def _difference(path: Path, output: ManifestOutput, cache: HashCache) -> str | None:
+    """What makes the output at *path* another than was sealed, in a few words; None when nothing does."""
+    try:
+        digest = describe(path, cache).digest
+    except StoreError as error:
+        return f"cannot be checked: {error}"
+    if digest == output.digest:
+        return None
+    return "has an empty folder, or a file with an executable bit, that is not as it was sealed"
 
 
 class _Promise(NamedTuple):

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-_CODE = frozenset({".py", ".so", ".pyd"})
+_CODE = frozenset({".py", ".pyc", ".so", ".pyd"})
 _MOST_FILES = 2_000
 _MOST_BYTES = 64 * 2**20
 # What makes the imports of a file unknowable; crude, and on the safe side.
@@ -80,7 +80,9 @@ def _files(place: Path) -> Iterator[tuple[str, Path]]:
         folders[:] = sorted(name for name in folders if name != "__pycache__")
         for name in sorted(names):
             path = Path(folder, name)
-            if path.suffix != ".pyc" and path.is_file():
+            # Beside its source, bytecode is never run.
+            is_leftover = path.suffix == ".pyc" and path.with_suffix(".py").name in names
+            if not is_leftover and path.is_file():
                 yield path.relative_to(place.parent).as_posix(), path
 
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import getpass
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from airflow.api_fastapi.app import create_auth_manager
+from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+from airflow.api_fastapi.core_api.security import get_user
 from airflow.cli.cli_parser import get_parser
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
+from fastapi.testclient import TestClient
 from sqlalchemy import update
 
 from airflow_mlpipe.pipeline.recording import Recorder
@@ -108,3 +114,34 @@ def test_a_manifest_withdrawn_between_look_and_record_is_not_reused(
 
     monkeypatch.setattr(Recorder, "reusing", withdrawn_then_recorded)
     assert pipeline.run().actions == {"make": "ran", "use": "reused"}
+
+
+@pytest.fixture
+def web() -> Iterator[TestClient]:
+    """The web app, as a user sees it who may change all runs."""
+    from airflow_mlpipe.plugins.web import app
+
+    create_auth_manager().init()
+    app.dependency_overrides[get_user] = lambda: SimpleAuthManagerUser(username="ann", role="op")
+    yield TestClient(app)
+    app.dependency_overrides.clear()
+
+
+def test_the_web_app_withdraws_nothing_that_another_dag_has_made(
+    dags: DagFiles, web: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has made the outputs in a store that is only read, the other in the deployment's own."""
+    dags.script("make.py", "import sys; open(sys.argv[1], 'w').write('made')")
+    dags.dag('step("make", PipelineData("made"))', name="theirs")
+    dags.dag('step("make", PipelineData("made"))', name="mine")
+    fingerprint = dags.run("mine").decision("make")["fingerprint"]
+    elsewhere = dags.store.with_name("elsewhere")
+    shutil.move(dags.store, elsewhere)
+    assert dags.run("theirs").decision("make")["fingerprint"] == fingerprint
+    monkeypatch.setenv("AIRFLOW__MLPIPE__READ_DATASTORES", str(elsewhere))
+    answer = web.delete(f"/dags/{dags.dag_id('mine')}/manifests/{fingerprint}")
+    assert answer.status_code == 200
+    assert dags.datastore.exists(manifest_key(fingerprint))
+    answer = web.delete(f"/dags/{dags.dag_id('theirs')}/manifests/{fingerprint}")
+    assert answer.status_code == 200
+    assert not dags.datastore.exists(manifest_key(fingerprint))

@@ -558,6 +558,7 @@ def test_the_exit_code_tells_whether_anything_would_run(pipeline: DagFiles) -> N
         (["{dag}", "-B", "no_such_bundle"], "'no_such_bundle' is not configured"),
         (["{dag}", "--conf", "{lr}"], "--conf is not JSON"),
         (["{dag}", "--conf", "[1]"], "--conf is [1]; it must be an object"),
+        (["{dag}", "--conf", "[" * 100_000], "--conf is not JSON"),
         (["{dag}", "--dag-file", "no/such/file.py"], "no file is at no/such/file.py"),
         (["no_such_dag", "--dag-file", "{file}"], "no DAG 'no_such_dag' is in {file}; it has {dag}"),
     ],
@@ -570,6 +571,14 @@ def test_a_mistake_is_a_sentence_and_exit_code_1(
     assert command(*filled) == 1
     wanted = sentence.replace("{dag}", names["dag"]).replace("{file}", names["file"])
     assert wanted in capsys.readouterr().err
+
+
+def test_bundles_that_cannot_be_read_are_a_sentence_too(
+    pipeline: DagFiles, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", "no json")
+    assert command(pipeline.dag_id()) == 1
+    assert "the DAG bundles are not known" in capsys.readouterr().err
 
 
 def test_an_option_that_does_not_exist_is_exit_code_2(pipeline: DagFiles) -> None:

@@ -34,7 +34,9 @@ def ours(project: Project, folder: Path) -> str | None:
                     environment_variables=project.variables,
                     **project.operator,
                 )
-            prepared = StepRun.of(task, {"params": project.params, "ti": _instance(project)}).preparation
+            run = SimpleNamespace(conf={}, start_date=None)
+            context = {"params": project.params, "ti": _instance(project), "dag_run": run}
+            prepared = StepRun.of(task, context).preparation
         except MLPipeError:
             return None
     return None if prepared.undetermined else prepared.fingerprint

@@ -268,8 +268,9 @@ def _everyday() -> Project:
                 logging.basicConfig(stream=sys.stdout, format="%(levelname)s:%(message)s")
                 logging.warning("training on %s", names(args.data))
                 given = sorted(vars(args))
-                settings = {"model": 3}
-                open(args.output, "w").write(repr([names(args.data), given, fit.run(settings["model"])]))
+                settings = dict(model=3)
+                size = fit.run(settings["model"]) + settings.get("model")
+                open(args.output, "w").write(repr([names(args.data), given, size]))
             """,
             "src/model/__init__.py": "",
             "src/model/fit.py": """

@@ -19,12 +19,10 @@ from airflow_mlpipe.store.garbage.census import Uses, attempts_in, digests_in
 from airflow_mlpipe.store.garbage.leftovers import remove_leftover
 from airflow_mlpipe.store.garbage.limits import Garbage
 from airflow_mlpipe.store.garbage.survey import Survey
-from airflow_mlpipe.store.invalidation import Invalidations
+from airflow_mlpipe.store.invalidation import COLLECTOR, Invalidations
 from airflow_mlpipe.store.layout import attempt_prefix, lease_key, manifest_key, snapshot_key
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.run_record import RunRecord
-
-COLLECTOR = "garbage collection"
 
 
 @dataclass

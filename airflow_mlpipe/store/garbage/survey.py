@@ -14,6 +14,7 @@ from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.garbage.census import Attempt, Census, Run, Standing, Uses, attempts_in
 from airflow_mlpipe.store.garbage.leftovers import leftovers
 from airflow_mlpipe.store.garbage.limits import Garbage, Limits, Outputs, beyond_limits
+from airflow_mlpipe.store.invalidation import Invalidations
 from airflow_mlpipe.store.layout import attempt_prefix, invalidation_key, recipe_key, snapshot_key
 
 log = logging.getLogger(__name__)
@@ -156,10 +157,17 @@ class Survey:
             if name not in self._explained and not self._is_young([recipe_key(name)]):
                 yield Garbage("note", recipe_key(name), size, why)
         for name, size in self.census.invalidations.items():
-            is_over = name in self.census.sealed and name not in self._doomed
-            if (is_over or name not in self._explained) and not self._is_young([invalidation_key(name)]):
-                why_word = "the outputs were sealed again" if is_over else why
-                yield Garbage("note", invalidation_key(name), size, why_word)
+            if self._is_young([invalidation_key(name)]):
+                continue
+            if name in self.census.sealed and name not in self._doomed:
+                yield Garbage("note", invalidation_key(name), size, "the outputs were sealed again")
+            elif name not in self._explained and not self._may_distrust(name):
+                yield Garbage("note", invalidation_key(name), size, why)
+
+    def _may_distrust(self, fingerprint: str) -> bool:
+        """Whether the word keeps outputs of other datastores from being reused; in doubt it does."""
+        said = Invalidations(self.datastore).current(fingerprint)
+        return said is None or said.distrusts
 
     @cached_property
     def _explained(self) -> frozenset[str]:

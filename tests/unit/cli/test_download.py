@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.layout import manifest_key
 
 
 def test_all_outputs_arrive_with_their_bytes_and_executable_bits(
@@ -32,6 +34,20 @@ def test_an_unknown_name_lists_the_outputs(airflow_mlpipe: Any, steps: Any, tmp_
     answer = airflow_mlpipe("download", "abababab", "--name", "weights", "--to", str(tmp_path / "got"))
     assert answer.code == 1
     assert "no output 'weights'; the step's outputs: data, model" in answer.err
+
+
+def test_a_name_that_leads_elsewhere_makes_a_manifest_unusable(
+    airflow_mlpipe: Any, steps: Any, store: Datastore, tmp_path: Path
+) -> None:
+    manifest = steps.sealed()
+    document = json.loads(manifest.to_bytes())
+    document["outputs"]["model"]["name"] = "../precious"
+    store.write(manifest_key(manifest.fingerprint), json.dumps(document).encode())
+    (tmp_path / "precious").write_text("mine")
+    answer = airflow_mlpipe("download", "abababab", "--to", str(tmp_path / "got"), "--force")
+    assert answer.code == 1
+    assert "cannot be used" in answer.err
+    assert (tmp_path / "precious").read_text() == "mine"
 
 
 def test_what_is_there_is_kept_unless_it_is_to_be_replaced(

@@ -109,7 +109,14 @@ def test_the_private_store_of_a_read_only_deployment_is_the_one_that_is_collecte
 
 
 @pytest.mark.parametrize(
-    "words", [("--grace", "soon"), ("--older-than", "0 d"), ("--keep", "0"), ("--max-size", "1 lot")]
+    "words",
+    [
+        ("--grace", "soon"),
+        ("--older-than", "0 d"),
+        ("--keep", "0"),
+        ("--max-size", "1 lot"),
+        ("--max-size", f"{10**400} TB"),
+    ],
 )
 def test_a_limit_that_is_none_is_a_usage_error(
     airflow_mlpipe: Any, store: Datastore, words: tuple[str, str]

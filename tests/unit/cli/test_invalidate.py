@@ -37,6 +37,15 @@ def test_nothing_selected_is_a_usage_error_and_never_everything(
     assert all(store.exists(manifest_key(name)) for name in (ONE, TWO, THREE))
 
 
+def test_a_reason_that_cannot_be_kept_is_a_usage_error(
+    airflow_mlpipe: Any, three: Any, store: Datastore
+) -> None:
+    answer = airflow_mlpipe("invalidate", ONE, "--reason", "bad \udcff", "--yes")
+    assert answer.code == 2
+    assert "not valid UTF-8" in answer.err
+    assert store.exists(manifest_key(ONE))
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

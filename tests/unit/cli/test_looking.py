@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +14,18 @@ import yaml
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.invalidation import Invalidations
 from airflow_mlpipe.store.layout import manifest_key
+from airflow_mlpipe.store.run_record import RecordedReason
 
 OTHER = "ac" * 32
+
+
+def in_a_process(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command typed into a shell."""
+    airflow = str(Path(sys.executable).with_name("airflow"))
+    environment = {**os.environ, **variables}
+    return subprocess.run(
+        [airflow, "mlpipe", *words], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_runs_lists_the_newest_first(airflow_mlpipe: Any, steps: Any) -> None:
@@ -39,6 +53,48 @@ def test_runs_keeps_to_the_task_and_the_limit(airflow_mlpipe: Any, steps: Any) -
     found = airflow_mlpipe("runs", "retrain", "train", "--limit", "2", "-o", "json").json
     assert [record["run_id"] for record in found] == ["r2", "r1"]
     assert len(airflow_mlpipe("runs", "retrain", "--limit", "0", "-o", "json").json) == 4
+
+
+@pytest.mark.parametrize("limit", ["-1", "all"])
+def test_a_limit_that_is_no_number_of_runs_is_a_usage_error(
+    airflow_mlpipe: Any, steps: Any, limit: str
+) -> None:
+    steps.sealed()
+    answer = airflow_mlpipe("runs", "retrain", "--limit", limit)
+    assert answer.code == 2
+    assert "--limit" in answer.err
+
+
+def test_what_a_terminal_would_obey_is_shown_as_text(airflow_mlpipe: Any, steps: Any) -> None:
+    steps.recorded("r1", "train", OTHER, reasons=(RecordedReason(kind="changed", text="to \x1b[31mred"),))
+    for command in (("runs", "retrain"), ("show", "retrain/r1/train")):
+        assert "to \\x1b[31mred" in airflow_mlpipe(*command).out
+
+
+@pytest.mark.parametrize("output", ["json", "yaml", "table"])
+def test_a_terminal_without_unicode_gets_results_all_the_same(
+    store: Datastore, steps: Any, output: str
+) -> None:
+    steps.recorded("r1", "trän\u4e2d", OTHER)
+    done = in_a_process("runs", "retrain", "-o", output, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    if output != "table":
+        assert yaml.safe_load(done.stdout)[0]["task_id"] == "trän\u4e2d"
+
+
+def test_airflows_log_is_kept_from_the_results(store: Datastore, steps: Any, tmp_path: Path) -> None:
+    """Airflow tells in its log that no database answers when it is asked for the key."""
+    steps.sealed()
+    done = in_a_process(
+        "show",
+        "abababab",
+        "-o",
+        "json",
+        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=f"sqlite:///{tmp_path}/empty.db",
+        AIRFLOW__MLPIPE__SIGNING_KEY="variable:no_such_key",
+    )
+    assert "Unable to retrieve variable" in done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_a_dag_without_records_is_an_error_in_a_sentence(airflow_mlpipe: Any, store: Datastore) -> None:
@@ -69,6 +125,16 @@ def test_show_says_when_a_runs_outputs_gave_way_to_others(airflow_mlpipe: Any, s
     assert "(in place of what retrain/r0/train handed on)" in airflow_mlpipe("show", "retrain/r0/train").out
 
 
+def test_show_copes_with_a_manifest_that_nobody_here_would_write(
+    airflow_mlpipe: Any, steps: Any, store: Datastore
+) -> None:
+    manifest = steps.sealed().model_copy(update={"sealed_at": 1e20, "recipe": {"code": "none"}})
+    store.write(manifest_key(manifest.fingerprint), manifest.to_bytes())
+    answer = airflow_mlpipe("show", manifest.fingerprint)
+    assert answer.code == 0
+    assert "1e+20 s after 1970" in answer.out
+
+
 def test_show_of_a_run_that_sealed_nothing_shows_its_record(airflow_mlpipe: Any, steps: Any) -> None:
     record = steps.recorded("r1", "train", OTHER, status="failed")
     assert "retrain/r1/train: failed, no sealed outputs" in airflow_mlpipe("show", "retrain/r1/train").out
@@ -93,6 +159,8 @@ def test_an_ambiguous_prefix_lists_its_candidates(airflow_mlpipe: Any, steps: An
         ("retrain/r1/nothing", "no run of retrain/r1/nothing is recorded"),
         ("retrain/r1/train[3]", "no run of retrain/r1/train[3] is recorded"),
         ("0123456789", "no fingerprint that begins with 0123456789"),
+        (f"retrain/r1/train[{'9' * 5000}]", "is recorded"),
+        ("retrain/r1/tr\udcffin", "it is no UTF-8"),
     ],
 )
 def test_what_names_nothing_is_an_error_in_a_sentence(

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from airflow_mlpipe.store import audit
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.invalidation import Invalidations
 from airflow_mlpipe.store.layout import manifest_key
+from airflow_mlpipe.store.verification import verify
 
 OTHER = "cd" * 32
 
@@ -69,6 +71,25 @@ def test_withdrawing_needs_a_yes_and_spares_what_is_sound(
     said = Invalidations(store).current(damaged.fingerprint)
     assert said is not None
     assert (said.by, said.reason) == ("airflow mlpipe verify", "output 'model' is missing")
+
+
+def test_outputs_that_were_made_again_while_they_were_read_are_not_withdrawn(
+    airflow_mlpipe: Any, steps: Any, store: Datastore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = steps.sealed()
+    store.delete(damaged.outputs["model"].key)
+
+    def verify_slowly(*asked: Any) -> Any:
+        found = verify(*asked)
+        store.delete(manifest_key(damaged.fingerprint))
+        steps.sealed("r2")
+        return found
+
+    monkeypatch.setattr(audit, "verify", verify_slowly)
+    answer = airflow_mlpipe("verify", "--withdraw", "--yes", "-o", "json")
+    assert answer.json["damaged"][0]["withdrawn"] is False
+    assert store.exists(manifest_key(damaged.fingerprint))
+    assert Invalidations(store).current(damaged.fingerprint) is None
 
 
 def test_a_foreign_store_is_told_of_and_left_alone(

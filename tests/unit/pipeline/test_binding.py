@@ -130,6 +130,14 @@ def test_an_input_counts_by_content_and_not_by_place(task: Any, folder: Path, tm
     assert str(tmp_path) not in str(documents)
 
 
+def test_a_dataset_that_nobody_could_name_elsewhere_is_refused(task: Any, folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "data" / "b\udcffd.csv").touch()
+    for path, problem in (("data/*", "not valid UTF-8"), ("x" * 300, "cannot be looked for")):
+        with pytest.raises(UserError, match=problem):
+            bind(task, folder, [Dataset.File.from_files(path).as_named_input("raw")])
+
+
 @pytest.mark.parametrize("value", [None, {"a": 1}, [1, 2], SimpleNamespace()])
 def test_an_xcom_of_another_kind_is_refused_by_its_position(task: Any, folder: Path, value: Any) -> None:
     with pytest.raises(UserError, match=r"argument 1 resolved to .*an upstream task must return a text"):

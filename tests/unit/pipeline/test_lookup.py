@@ -12,7 +12,7 @@ from airflow_mlpipe.pipeline.recipes import keep_recipe
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.reuse.decision import Policy, Switch
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.invalidation import Invalidations
+from airflow_mlpipe.store.invalidation import COLLECTOR, Invalidations
 from airflow_mlpipe.store.journal import Journal
 from airflow_mlpipe.store.layout import manifest_key
 from airflow_mlpipe.store.signature import Keyring
@@ -177,6 +177,12 @@ def test_a_part_that_is_not_known_forbids_reuse(stores: Stores) -> None:
     step = prepared("--lr", "0.1", undetermined=("input raw: the server gives no etag",))
     sensing = sense(step, Policy(), IDENTITY, settings(), stores)
     assert sensing.decision.sentence() == "running: input raw: the server gives no etag"
+
+
+def test_what_was_merely_collected_here_is_reused_from_another_store(stores: Stores) -> None:
+    sealed(stores.others[0], STEP)
+    Invalidations(stores.own).distrust(STEP.fingerprint, COLLECTOR, "not used for too long")
+    assert look(stores).datastore is stores.others[0]
 
 
 def ran(datastore: Datastore, *arguments: str) -> str:

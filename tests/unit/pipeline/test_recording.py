@@ -119,6 +119,18 @@ def test_an_invalidation_is_forgotten_once_the_step_was_run_and_sealed(own: Data
     assert Invalidations(own).current(STEP.fingerprint) is None
 
 
+def test_outputs_that_are_invalidated_while_they_are_handed_on_stay_so(
+    own: Datastore, other: Datastore
+) -> None:
+    """Exports take their time; a store that is read besides must not step in for what was taken away."""
+    sensing = look(own)
+    manifest = sealed(own, STEP)
+    sealed(other, STEP)
+    Invalidations(own).invalidate(STEP.fingerprint, "ada", "bad labels")
+    Recorder(STEP, IDENTITY, own).succeeded(sensing, Outcome(sensing.decision, manifest, own, sealed=True))
+    assert [reason.kind for reason in look(own, other).decision.reasons] == ["invalidated"]
+
+
 def test_a_reuse_forgets_no_invalidation(own: Datastore) -> None:
     sealed(own, STEP)
     Invalidations(own).distrust(STEP.fingerprint, "ada", "bad labels there")

@@ -17,8 +17,8 @@ from tests.mutations.woven import woven
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> list[Verdict]:
-    """A few hundred edits: some of each kind, some in each layout."""
-    cases = sample([*layouts(), *map(woven, range(3))], of_each_kind=1, in_all=5)
+    """More than a hundred edits: some of each kind, some in each layout; the benchmark makes thousands."""
+    cases = sample([*layouts(), *map(woven, range(3))], of_each_kind=1, in_all=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__MLPIPE__CACHE_DIRECTORY", str(tmp_path_factory.mktemp("cache")))
         return judge(cases, tmp_path_factory.mktemp("matrix"), FINGERPRINTS)
@@ -33,8 +33,8 @@ def test_no_edit_that_cannot_change_a_result_makes_the_step_run(verdicts: list[V
 
 
 def test_the_matrix_has_edits_of_both_sorts_in_every_layout(verdicts: list[Verdict]) -> None:
-    assert sum(verdict.changed for verdict in verdicts) > 80
-    assert sum(verdict.edit.effect == "neutral" for verdict in verdicts) > 80
+    assert sum(verdict.changed for verdict in verdicts) > 40
+    assert sum(verdict.edit.effect == "neutral" for verdict in verdicts) > 40
     assert {verdict.project for verdict in verdicts} >= {project.name for project in layouts()}
 
 

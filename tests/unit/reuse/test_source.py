@@ -263,6 +263,15 @@ class TestAFolderOfPythonThatIsListed:
         edit(source)
         assert source.code().as_document() != before.as_document()
 
+    @pytest.mark.parametrize("argument", ["package", "./package/", "package/*.py"])
+    def test_counts_by_its_bytes_when_an_argument_names_it(self, source: Source, argument: str) -> None:
+        source.append("train.py", "import os, sys\nos.listdir(sys.argv[2])\n")
+        arguments = ["--folder", argument]
+        before = source.code(arguments=arguments)
+        source.append("package/unused.py", "# why\n")
+        assert source.code(arguments=arguments).as_document() != before.as_document()
+        assert source.code(arguments=["--folder", "/package"]) == source.code()
+
     @pytest.mark.parametrize("name", ["prepare.py", "helper.py", "other/new.py"])
     def test_leaves_other_files_as_they_are(self, source: Source, name: str) -> None:
         source.append("train.py", self.LISTING)

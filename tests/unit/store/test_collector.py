@@ -21,12 +21,13 @@ from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.garbage.collector import Collected, Collector
 from airflow_mlpipe.store.garbage.limits import DAY, Garbage, Limits
 from airflow_mlpipe.store.garbage.survey import Survey
-from airflow_mlpipe.store.invalidation import Invalidations
+from airflow_mlpipe.store.invalidation import COLLECTOR, Invalidations
 from airflow_mlpipe.store.journal import Journal
 from airflow_mlpipe.store.layout import (
     ATTEMPTS,
     ROOT,
     attempt_prefix,
+    invalidation_key,
     lease_key,
     manifest_key,
     recipe_key,
@@ -427,6 +428,15 @@ def test_a_word_of_invalidation_goes_when_the_outputs_are_there_again(shelf: She
     assert [*shelf.garbage()] == ["note"]
     shelf.collect()
     assert Invalidations(shelf.datastore).current(name) is None
+
+
+def test_a_word_that_keeps_outputs_of_other_stores_from_being_reused_stays(shelf: Shelf) -> None:
+    said = Invalidations(shelf.datastore)
+    said.distrust(fingerprint(1), "anna", "wrong labels")
+    said.distrust(fingerprint(2), COLLECTOR, "not used for too long")
+    shelf.datastore.write(invalidation_key(fingerprint(3)), b"{")
+    shelf.age(400)
+    assert shelf.garbage(older_than=30 * DAY) == {"note": [invalidation_key(fingerprint(2))]}
 
 
 def test_what_killed_writers_left_goes_and_nothing_that_a_step_named_so(local_shelf: Shelf) -> None:

@@ -82,7 +82,12 @@ def test_status_and_place_of_a_file_are_told(tmp_path: Path) -> None:
     (file,) = walk(tmp_path)
     assert isinstance(file, TreeFile)
     assert (file.source, file.size, file.executable) == (str(tmp_path / "run"), 3, True)
-    assert tree_size(tmp_path) == 3
+
+
+def test_the_size_of_a_tree_is_that_of_its_files(tmp_path: Path) -> None:
+    make(tmp_path / "tree", {"a": b"1", "b": {"c": b"23", "empty": {}}})
+    assert tree_size(tmp_path / "tree") == 3
+    assert tree_size(tmp_path / "none") == 0
 
 
 def test_what_is_refused_can_be_left_out(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from airflow_mlpipe.store import listing
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.hash_cache import HashCache
+from airflow_mlpipe.store.layout import output_key
 from airflow_mlpipe.store.listing import describe_output
 from airflow_mlpipe.store.manifest import Manifest
 from airflow_mlpipe.store.verification import Damage, Level, verify
@@ -64,6 +65,31 @@ def test_auto_compares_content_on_a_local_store_and_sizes_on_others(
     assert [item.path for item in verify(datastore, manifest, "auto")] == (["a"] if damaged else [])
     datastore.delete(f"{manifest.outputs['data'].key}/a")
     assert sentences(datastore, manifest, "auto") == ["output 'data': a is missing"]
+
+
+@pytest.mark.usefixtures("form")
+@pytest.mark.parametrize("level", ["auto", "digest"])
+@pytest.mark.parametrize("harm", ["lose", "add", "disable"])
+def test_empty_folders_and_executable_bits_are_part_of_an_output_on_a_local_store(
+    local: Datastore, tmp_path: Path, level: Level, harm: str, make_manifest: Any
+) -> None:
+    path = local.local_path(output_key("attempt-2", "data"))
+    assert path is not None
+    (path / "empty").mkdir(parents=True)
+    (path / "run.sh").write_text("exit 0")
+    (path / "run.sh").chmod(0o755)
+    output = describe_output(local, "attempt-2", "data", path)
+    manifest = make_manifest(local).model_copy(update={"outputs": {"data": output}})
+    assert verify(local, manifest, level) == ()
+    if harm == "lose":
+        (path / "empty").rmdir()
+    elif harm == "add":
+        (path / "more").mkdir()
+    else:
+        (path / "run.sh").chmod(0o644)
+    assert sentences(local, manifest, level) == [
+        "output 'data' has an empty folder, or a file with an executable bit, that is not as it was sealed"
+    ]
 
 
 def test_auto_reads_nothing_that_the_cache_knows(

@@ -259,6 +259,7 @@ class TestAModuleOfNoDistribution:
             ("a.py", "import importlib\n", "imports importlib"),
             ("a.py", "exec('x')\n", "uses exec"),
             ("a.abi3.so", "", "compiled"),
+            ("a.pyc", "", "compiled"),
         ],
     )
     def test_cannot_be_told_when_its_imports_cannot_be_seen(
@@ -266,6 +267,13 @@ class TestAModuleOfNoDistribution:
     ) -> None:
         (tmp_path / name).write_text(text)
         assert why in describe_imports(["a"], paths=[str(tmp_path)]).unknown["a"]
+
+    def test_does_not_count_bytecode_beside_its_source(self, tmp_path: Path) -> None:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "__init__.py").write_text("x = 1\n")
+        before = describe_imports(["a"], paths=[str(tmp_path)]).versions
+        (tmp_path / "a" / "__init__.pyc").write_bytes(b"bytecode")
+        assert describe_imports(["a"], paths=[str(tmp_path)]).versions == before
 
     def test_cannot_be_told_when_it_is_very_large(self, tmp_path: Path) -> None:
         (tmp_path / "a").mkdir()
