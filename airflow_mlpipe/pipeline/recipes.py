@@ -43,5 +43,5 @@ def _run(datastore: Datastore, fingerprint: str) -> object:
     data = datastore.read(recipe_key(fingerprint))
     try:
         return None if data is None else json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -51,7 +51,7 @@ class LeaseDocument(BaseModel):
     people, and for stores that tell no times.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     schema_version: Literal[1]
     owner: str

@@ -181,7 +181,7 @@ def test_hidden_damage_in_a_store_that_is_only_read_stops_its_reader_and_is_heal
     first = made_once(deployments)
     rewrite(first.path("make", "made"), "0" * 32)  # as many bytes as before
     before = tree(deployments.base / "released")
-    deployments.become("own", read_datastores=deployments.url("released"))
+    deployments.become("own", read_datastores=deployments.url("released"), verify="size")
     stopped = deployments.dags.run(way="looks")
     assert stopped.states == {"make": "success", "use": "failed"}
     assert "input made is not what its step had sealed; the next run makes it again" in stopped.text

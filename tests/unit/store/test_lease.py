@@ -294,6 +294,7 @@ def document(**changes: Any) -> bytes:
         document(schema_version=2),
         document(duration=0.0),
         document(duration=-1.0),
+        document().replace(b"9.0", b"1e999"),
         document(attempt="../../etc"),
         document(previous_attempts=["fine", "/not"]),
         document(unknown=1),
