@@ -12,10 +12,11 @@ from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.outcome import Outcome
-from airflow_mlpipe.pipeline.preparation import Preparation, hash_cache
+from airflow_mlpipe.pipeline.preparation import Preparation
 from airflow_mlpipe.pipeline.recipes import recipe_of
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
+from airflow_mlpipe.pipeline.worker import hash_cache
 from airflow_mlpipe.reuse.decision import (
     Candidate,
     Decision,

@@ -2,67 +2,21 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from airflow_mlpipe.errors import UserError
-from airflow_mlpipe.model.compute import LocalTarget
 from airflow_mlpipe.model.entry import Command, Script
-from airflow_mlpipe.model.environment import Environment
-from airflow_mlpipe.model.reuse_options import ReuseOptions
 from airflow_mlpipe.pipeline.binding import Binder, Binding, InputToken, OutputToken, Token
+from airflow_mlpipe.pipeline.definition import StepDefinition
 from airflow_mlpipe.pipeline.secrets import holds_secret, recipe_value
-from airflow_mlpipe.pipeline.settings import Settings
-from airflow_mlpipe.pipeline.stores import Stores
+from airflow_mlpipe.pipeline.worker import Worker
 from airflow_mlpipe.reuse.recipe import Recipe
-from airflow_mlpipe.reuse.source import Code, Surroundings, code_of
-from airflow_mlpipe.reuse.source_files import SourceFiles
-from airflow_mlpipe.store.hash_cache import HashCache
-from airflow_mlpipe.targets.environments import LocalEnvironments, StepEnvironment
-from airflow_mlpipe.targets.python_path import PythonPath
-
-if TYPE_CHECKING:
-    from airflow_mlpipe.pipeline.worker import Worker
-
-log = logging.getLogger(__name__)
+from airflow_mlpipe.reuse.source import Code, Surroundings
+from airflow_mlpipe.targets.environments import StepEnvironment
 
 # Raise it when what a step of a kind may observe changes, such as the meaning of Run.get_context().
 CONTRACT = 1
-
-
-@dataclass(frozen=True)
-class StepDefinition:
-    """What the author declared of a step, with names resolved and templates rendered.
-
-    ``folder`` is that of the DAG file, at which relative paths start; ``bundle`` is the root of the DAG
-    bundle, from which modules may come along.
-    """
-
-    who: str
-    folder: Path
-    bundle: Path
-    entry: Script | Command
-    source_directory: Path
-    arguments: Any
-    inputs: tuple[Any, ...]
-    environment: Environment
-    environment_variables: Mapping[str, str]
-    target: LocalTarget
-    reuse: ReuseOptions
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The arguments that the author wrote as texts."""
-        return tuple(item for item in self.arguments or () if isinstance(item, str))
-
-    @property
-    def python_path(self) -> PythonPath:
-        """What PYTHONPATH adds, on this worker, to where the step's process looks for modules."""
-        declared = self.environment_variables
-        return PythonPath.of_step(declared, is_isolated=self.environment.is_isolated)
 
 
 @dataclass(frozen=True)
@@ -105,43 +59,6 @@ def prepare(definition: StepDefinition, task: TaskLike, context: Any, worker: Wo
     undetermined = (*binding.undetermined, *environment.undetermined)
     return Preparation(
         definition, binding, around, code, environment, recipe, recipe.fingerprint(), undetermined
-    )
-
-
-def hash_cache(settings: Settings) -> HashCache:
-    """The worker's memory of file digests."""
-    return HashCache(settings.cache_directory / "digests.sqlite", say=log.info)
-
-
-def local_environments(
-    target: LocalTarget,
-    settings: Settings,
-    stores: Stores,
-    cache: HashCache,
-    *,
-    resolves_packages: bool = True,
-) -> LocalEnvironments:
-    """The environments of this worker."""
-    return LocalEnvironments(
-        target,
-        stores.own,
-        settings.cache_directory,
-        cache,
-        log.info,
-        others=stores.others,
-        resolves_packages=resolves_packages,
-    )
-
-
-def code_of_step(definition: StepDefinition, sources: SourceFiles, around: Surroundings) -> Code:
-    """The code that counts; raises as ``code_of``."""
-    return code_of(
-        sources,
-        definition.entry.script_name if isinstance(definition.entry, Script) else None,
-        scope=definition.reuse.code_scope,
-        hash_paths=definition.reuse.hash_paths,
-        arguments=definition.texts,
-        around=around,
     )
 
 

@@ -22,12 +22,13 @@ from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.binding import InputToken, OutputToken, Token
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.intake import Intake
-from airflow_mlpipe.pipeline.preparation import Preparation, hash_cache, local_environments
+from airflow_mlpipe.pipeline.preparation import Preparation
 from airflow_mlpipe.pipeline.secrets import is_secret
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.snapshot import keep_snapshot, take_snapshot
 from airflow_mlpipe.pipeline.staging import StagedInput, Staging, remove_folder
 from airflow_mlpipe.pipeline.stores import Stores
+from airflow_mlpipe.pipeline.worker import hash_cache, local_environments
 from airflow_mlpipe.records import LaunchSpec, OutputSpec, RunInfo, StepResult
 from airflow_mlpipe.reuse.decision import Policy, is_too_old
 from airflow_mlpipe.runtime.metrics import collect

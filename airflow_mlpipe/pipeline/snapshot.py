@@ -6,7 +6,8 @@ import hashlib
 from pathlib import Path
 
 from airflow_mlpipe.errors import UserError
-from airflow_mlpipe.pipeline.preparation import Preparation, code_of_step
+from airflow_mlpipe.pipeline.preparation import Preparation
+from airflow_mlpipe.pipeline.worker import code_of_step
 from airflow_mlpipe.reuse.code_tree import CodeTree
 from airflow_mlpipe.reuse.source_files import SourceFiles
 from airflow_mlpipe.store.datastore import Datastore

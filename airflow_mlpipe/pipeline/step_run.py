@@ -7,12 +7,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlpipe.pipeline import bundle
+from airflow_mlpipe.pipeline.definition import StepDefinition
 from airflow_mlpipe.pipeline.export import export
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.lookup import Sensing, sense
 from airflow_mlpipe.pipeline.outcome import Outcome
 from airflow_mlpipe.pipeline.policy import age_policy, policy_of
-from airflow_mlpipe.pipeline.preparation import Preparation, StepDefinition, prepare
+from airflow_mlpipe.pipeline.preparation import Preparation, prepare
 from airflow_mlpipe.pipeline.publication import DECISION_KEY, decision_document, handed_on
 from airflow_mlpipe.pipeline.recording import Recorder
 from airflow_mlpipe.pipeline.settings import Settings

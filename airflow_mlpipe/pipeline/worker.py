@@ -8,18 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airflow_mlpipe.model.entry import Command
-from airflow_mlpipe.pipeline.preparation import (
-    StepDefinition,
-    code_of_step,
-    hash_cache,
-    local_environments,
-)
+from airflow_mlpipe.model.compute import LocalTarget
+from airflow_mlpipe.model.entry import Command, Script
+from airflow_mlpipe.pipeline.definition import StepDefinition
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.reuse.code_tree import BUNDLE
 from airflow_mlpipe.reuse.phrases import listing
-from airflow_mlpipe.reuse.source import Code, Surroundings
+from airflow_mlpipe.reuse.source import Code, Surroundings, code_of
 from airflow_mlpipe.reuse.source_files import SourceFiles
 from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.progress import Progress
@@ -118,6 +114,43 @@ class Worker:
             self.cache,
             resolves_packages=self.resolves_packages,
         )
+
+
+def hash_cache(settings: Settings) -> HashCache:
+    """The worker's memory of file digests."""
+    return HashCache(settings.cache_directory / "digests.sqlite", say=log.info)
+
+
+def local_environments(
+    target: LocalTarget,
+    settings: Settings,
+    stores: Stores,
+    cache: HashCache,
+    *,
+    resolves_packages: bool = True,
+) -> LocalEnvironments:
+    """The environments of this worker."""
+    return LocalEnvironments(
+        target,
+        stores.own,
+        settings.cache_directory,
+        cache,
+        log.info,
+        others=stores.others,
+        resolves_packages=resolves_packages,
+    )
+
+
+def code_of_step(definition: StepDefinition, sources: SourceFiles, around: Surroundings) -> Code:
+    """The code that counts; raises as ``code_of``."""
+    return code_of(
+        sources,
+        definition.entry.script_name if isinstance(definition.entry, Script) else None,
+        scope=definition.reuse.code_scope,
+        hash_paths=definition.reuse.hash_paths,
+        arguments=definition.texts,
+        around=around,
+    )
 
 
 def _interpreter_of(definition: StepDefinition) -> object:

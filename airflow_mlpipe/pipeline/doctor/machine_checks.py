@@ -13,7 +13,7 @@ from typing import Any
 
 from uv import find_uv_bin
 
-from airflow_mlpipe.pipeline import preparation
+from airflow_mlpipe.pipeline import worker
 from airflow_mlpipe.pipeline.doctor.finding import Finding, fail, ok, warn
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
@@ -47,9 +47,9 @@ def free_space(settings: Settings) -> Finding:
 def hash_cache(settings: Settings) -> Finding:
     """That digests are remembered from one process to the next."""
     token = uuid.uuid4().hex
-    with preparation.hash_cache(settings) as cache:
+    with worker.hash_cache(settings) as cache:
         cache.remember("doctor", "trial", token)
-    with preparation.hash_cache(settings) as cache:
+    with worker.hash_cache(settings) as cache:
         remembered = cache.lookup("doctor", "trial")
     if remembered == token:
         return ok("remembers")
