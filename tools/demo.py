@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 from tools.airflow_api import AirflowRequestError
 from tools.airflow_instance import AIRFLOW_ERRORS, AirflowInstance
-from tools.airflow_processes import end_processes_of
+from tools.airflow_processes import airflow_command, end_processes_of
 from tools.console import elapsed, say, show
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,8 +125,12 @@ def _run_demo(folder: Path, dags: Path) -> None:
         second = _run(airflow, "second", "nothing has changed")
         check_all(second, "reused", "second")
         script = _edit(copies)
-        third = _run(airflow, "third", f"in {script.name}, {BEFORE} has become {AFTER}")
+        say(f"in {script.name}, {BEFORE} has become {AFTER}; what would a run do now?")
+        _command(airflow, "plan", DAG_ID)
+        third = _run(airflow, "third", "one script was edited")
         check_edit(second, third, EDITED_STEP, _downstream(airflow, EDITED_STEP))
+        say(f"and why did {EDITED_STEP} run?")
+        _command(airflow, "explain", DAG_ID, "third-run", EDITED_STEP)
     say(f"Everything of this demo is in {folder}; the steps' outputs are in {folder / 'airflow' / 'mlpipe'}.")
 
 
@@ -158,6 +163,22 @@ def _run(airflow: AirflowInstance, name: str, situation: str) -> list[StepReport
         f"reused: {len(reused)}, work saved: {saved:.0f} s"
     )
     return reports
+
+
+def _command(airflow: AirflowInstance, *words: str) -> None:
+    """Type ``airflow mlpipe`` and *words*, and show what it prints. Raises BrokenClaimError when it fails."""
+    done = subprocess.run(
+        airflow_command("mlpipe", *words),
+        env=airflow.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise BrokenClaimError(f"airflow mlpipe {' '.join(words)} failed:\n{done.stderr}")
+    show()
+    show(f"$ airflow mlpipe {' '.join(words)}")
+    show(done.stdout)
 
 
 def _reports(airflow: AirflowInstance, run_id: str) -> list[StepReport]:
