@@ -37,7 +37,10 @@ class Typed:
 
 @pytest.fixture(scope="module")
 def folder(airflow: AirflowInstance) -> Path:
-    return retraining(airflow, DAG)
+    folder = retraining(airflow, DAG)
+    # Data of its own: the datastore is shared with the other tests, which count on a first run.
+    (folder / "data" / "raw.txt").write_text("Tea Milk Sugar Salt")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +126,7 @@ def test_outputs_are_listed_and_fetched(mlpipe: Callable[..., Typed], first: str
     assert "report: file" in mlpipe("show", step).out
     assert mlpipe("outputs", step, "-o", "json").json[0]["name"] == "report"
     assert mlpipe("download", step, "--to", str(tmp_path)).code == 0
-    assert (tmp_path / "report").read_text() == "report on 3 words at 0.1"
+    assert (tmp_path / "report").read_text() == "report on 4 words at 0.1"
     assert mlpipe("verify", "--level", "digest").code == 0
 
 
