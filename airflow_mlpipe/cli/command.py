@@ -34,7 +34,7 @@ def command(body: Callable[[Namespace], int | None]) -> Callable[[Namespace], No
             with _results_apart():
                 code = body(args)
         except MLPipeError as error:
-            print(f"airflow mlpipe: {error}", file=sys.stderr)
+            say(f"airflow mlpipe: {error}")
             code = FAILED
         except BrokenPipeError:
             code = None  # whoever reads, as in "| head", has seen enough
@@ -42,6 +42,11 @@ def command(body: Callable[[Namespace], int | None]) -> Callable[[Namespace], No
             raise SystemExit(code)
 
     return run
+
+
+def say(sentence: str) -> None:
+    """Tell people how far the work is, or what was done, on standard error."""
+    print(sentence, file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from pathlib import Path
 
-from airflow_mlpipe.cli.command import command, results
+from airflow_mlpipe.cli.command import command, results, say
 from airflow_mlpipe.cli.selection import select
 from airflow_mlpipe.errors import NotFoundError
 from airflow_mlpipe.pipeline.settings import Settings
@@ -22,7 +21,7 @@ def run(args: Namespace) -> None:
     selected = select(Stores.open(Settings.read()), args.step)
     for output in _chosen(selected.manifest(), args.name):
         destination = Path(args.to) / output.name
-        progress = Progress(f"downloading {output.name}", _say)
+        progress = Progress(f"downloading {output.name}", say)
         retrieve(selected.datastore, output, destination, progress, replace=args.force)
         with results():
             print(destination)
@@ -35,7 +34,3 @@ def _chosen(manifest: Manifest, name: str | None) -> list[ManifestOutput]:
         known = ", ".join(manifest.outputs) or "none"
         raise NotFoundError(f"there is no output {name!r}; the step's outputs: {known}")
     return [manifest.outputs[name]]
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)

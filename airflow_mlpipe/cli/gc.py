@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from argparse import Namespace
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from airflow_mlpipe.cli.command import FAILED, command
+from airflow_mlpipe.cli.command import FAILED, command, say
 from airflow_mlpipe.cli.output import print_document
 from airflow_mlpipe.errors import MLPipeError
 from airflow_mlpipe.pipeline.live_runs import LiveRunsUnknown, live_runs
@@ -46,7 +45,7 @@ def run(args: Namespace) -> int | None:
     )
     live = _live_runs(args.grace)
     survey = Survey(Stores.open(Settings.read()).own, limits, live or (), time.time())
-    collected = Collector(survey, Progress("deleting", _say)).collect() if args.yes else None
+    collected = Collector(survey, Progress("deleting", say)).collect() if args.yes else None
     document = {
         "schema_version": 1,
         "datastore": survey.datastore.url,
@@ -70,7 +69,7 @@ def _live_runs(grace: float | None) -> frozenset[Run] | None:
             raise MLPipeError(
                 f"{error}; what running DAGs use is not known. If no run lasts longer, say --grace 1d or more"
             ) from error
-        _say(f"{error}; what was not used for {span(grace)} counts as not in use")
+        say(f"{error}; what was not used for {span(grace)} counts as not in use")
         return None
 
 
@@ -141,7 +140,3 @@ def _total(items: Iterable[Garbage], is_deleted: bool) -> str:
 def _name(item: Garbage) -> str:
     name = item.name[:12] if item.kind in ("outputs", "lease", "snapshot") else item.name
     return f"{name} of {item.step}" if item.step and item.kind != "record" else name
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
-import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_mlpipe.cli.command import MISUSED, command
+from airflow_mlpipe.cli.command import MISUSED, command, say
 from airflow_mlpipe.cli.output import print_document
 from airflow_mlpipe.cli.selection import select
 from airflow_mlpipe.errors import MLPipeError, NotFoundError
@@ -56,7 +55,7 @@ class _Selected:
 def run(args: Namespace) -> int | None:
     """Say what would be withdrawn, or withdraw it. No selection selects nothing, never everything."""
     if not (args.step or args.dag or args.task or args.older_than):
-        _say("say which outputs: STEP, --dag, --task or --older-than; `airflow mlpipe invalidate --help`")
+        say("say which outputs: STEP, --dag, --task or --older-than; `airflow mlpipe invalidate --help`")
         return MISUSED
     stores = Stores.open(Settings.read())
     now = time.time()
@@ -125,9 +124,9 @@ def _withdraw(datastore: Datastore, found: Sequence[_Selected], reason: str, now
     for item in found:
         if invalidations.invalidate(item.fingerprint, by, reason, seen=item.seen):
             withdrawn.add(item.fingerprint)
-            _say(f"withdrew {item.line(now)}")
+            say(f"withdrew {item.line(now)}")
         else:
-            _say(f"{item.fingerprint[:12]} was sealed anew or withdrawn meanwhile, and stays as it is")
+            say(f"{item.fingerprint[:12]} was sealed anew or withdrawn meanwhile, and stays as it is")
     return withdrawn
 
 
@@ -146,7 +145,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may run as a user without a name
         return f"user {os.getuid()}"
-
-
-def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)

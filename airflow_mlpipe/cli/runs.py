@@ -42,7 +42,7 @@ def _print(records: Iterable[RunRecord], output: str) -> None:
 
 def _row(record: RunRecord) -> dict[str, Any]:
     index = "" if record.map_index < 0 else f"[{record.map_index}]"
-    why = "; ".join(reason.text for reason in record.reasons)
+    why = record.why
     return {
         "run": record.run_id,
         "task": f"{record.task_id}{index}",

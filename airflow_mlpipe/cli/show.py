@@ -39,7 +39,7 @@ def run(args: Namespace) -> None:
 
 def _record_lines(record: RunRecord) -> Iterator[str]:
     yield f"{record.step}: {record.status}, no sealed outputs"
-    yield f"  why          {'; '.join(reason.text for reason in record.reasons)}"
+    yield f"  why          {record.why}"
     yield f"  decided      {_moment(record.decided_at)}"
     yield f"  fingerprint  {record.fingerprint}"
 

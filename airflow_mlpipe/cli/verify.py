@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from airflow_mlpipe.cli.command import FAILED, command
+from airflow_mlpipe.cli.command import FAILED, command, say
 from airflow_mlpipe.cli.output import print_document
 from airflow_mlpipe.cli.selection import select
 from airflow_mlpipe.pipeline.settings import Settings
@@ -32,7 +31,7 @@ def run(args: Namespace) -> int | None:
             withdrawn = is_to_go and _withdraw(datastore, verdict)
             damaged.append({**verdict.as_document(), "datastore": datastore.url, "withdrawn": withdrawn})
         if total.manifests % _TOLD_EVERY == 0:
-            print(f"{total.manifests} manifests checked", file=sys.stderr)
+            say(f"{total.manifests} manifests checked")
     document = {"schema_version": 1, "level": args.level, **total.as_document(), "damaged": damaged}
     print_document(document, args.output, "\n".join(_lines(total, damaged, args)))
     return FAILED if damaged else None

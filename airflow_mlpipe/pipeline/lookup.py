@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from airflow_mlpipe.errors import StoreError
-from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.outcome import Outcome
 from airflow_mlpipe.pipeline.preparation import Preparation
@@ -106,26 +105,24 @@ def last_made(dag_id: str, task_id: str, map_index: int, stores: Stores) -> tupl
 
     Whether they are whole is not looked at. Raises StoreError.
     """
-    for fingerprint in Journal(stores.own).recent(dag_id, task_id, map_index):
-        for datastore in stores:
-            try:
-                return datastore, read_manifest(datastore, fingerprint)
-            except (ManifestMissing, ManifestUnusable):
-                continue
+    recent = Journal(stores.own).recent(dag_id, task_id, map_index)
+    found = (readable_manifest(fingerprint, stores) for fingerprint in recent)
+    return next(filter(None, found), None)
+
+
+def readable_manifest(fingerprint: str, stores: Stores) -> tuple[Datastore, Manifest] | None:
+    """The first manifest of *fingerprint* that can be read, and where; None for none. Raises StoreError."""
+    for datastore in stores:
+        try:
+            return datastore, read_manifest(datastore, fingerprint)
+        except (ManifestMissing, ManifestUnusable):
+            continue
     return None
 
 
 def candidate_of(manifest: Manifest) -> Candidate:
     """The manifest as the decision sees it."""
-    return Candidate(str(producer_of(manifest)), manifest.sealed_at, manifest.seconds)
-
-
-def producer_of(manifest: Manifest) -> ProducerReference:
-    """The task instance that made the outputs."""
-    made_by = manifest.producer
-    return ProducerReference(
-        dag_id=made_by.dag_id, run_id=made_by.run_id, task_id=made_by.task_id, map_index=made_by.map_index
-    )
+    return Candidate(manifest.producer.step, manifest.sealed_at, manifest.seconds)
 
 
 @dataclass(frozen=True)
@@ -189,7 +186,7 @@ def _verified(
         return None, [str(error)]
     with hash_cache(settings) as cache:
         damages = verify(datastore, manifest, settings.verify, cache)
-    whose = f"stored outputs of {producer_of(manifest)} are damaged"
+    whose = f"stored outputs of {manifest.producer.step} are damaged"
     problems = [f"{whose}: {damage.sentence()}" for damage in damages]
     return (None if problems else manifest), problems
 

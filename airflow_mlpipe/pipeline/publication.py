@@ -9,7 +9,6 @@ from typing import Any
 
 from airflow_mlpipe.model.data import StepOutput
 from airflow_mlpipe.model.reference import PipelineDataReference
-from airflow_mlpipe.pipeline.lookup import producer_of
 from airflow_mlpipe.pipeline.outcome import Outcome
 from airflow_mlpipe.store.digest import MISSING_DIGEST
 from airflow_mlpipe.store.layout import output_key
@@ -43,7 +42,7 @@ def decision_document(outcome: Outcome) -> dict[str, Any]:
         "sealed": outcome.sealed,
         "seconds": round(manifest.seconds, 3),
         "saved_seconds": None if decision.saved_seconds is None else round(decision.saved_seconds, 3),
-        "producer": producer_of(manifest).model_dump(mode="json"),
+        "producer": manifest.producer.instance.model_dump(mode="json"),
         "attempt": manifest.producer.attempt,
     }
 
@@ -51,7 +50,7 @@ def decision_document(outcome: Outcome) -> dict[str, Any]:
 def reference_of(outcome: Outcome, name: str) -> PipelineDataReference:
     """The reference to the output *name*; of kind ``missing`` when the script left it unwritten."""
     manifest, datastore = outcome.manifest, outcome.datastore
-    producer = producer_of(manifest)
+    producer = manifest.producer.instance
     output = manifest.outputs.get(name)
     if output is None:
         key = output_key(manifest.producer.attempt, name)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.pipeline.identity import TaskIdentity
-from airflow_mlpipe.pipeline.lookup import Sensing, producer_of
+from airflow_mlpipe.pipeline.lookup import Sensing
 from airflow_mlpipe.pipeline.outcome import Outcome
 from airflow_mlpipe.pipeline.preparation import Preparation
 from airflow_mlpipe.pipeline.recipes import keep_recipe
@@ -135,7 +135,7 @@ def _with(record: RunRecord, outcome: Outcome) -> RunRecord:
         update={
             "attempt": manifest.producer.attempt,
             "sealed": outcome.sealed,
-            "producer": producer_of(manifest),
+            "producer": manifest.producer.instance,
             "snapshot": manifest.snapshot,
             "seconds": manifest.seconds,
             "store": outcome.datastore.url,

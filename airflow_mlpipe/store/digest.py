@@ -82,17 +82,17 @@ def sha256_file(path: str | os.PathLike[str], read: Callable[[int], None] = lamb
 
 def sha256_descriptor(descriptor: int, read: Callable[[int], None]) -> str:
     """The SHA-256, in hex, of what is left to read of an open file, in blocks as above. Raises OSError."""
-    digest = hashlib.sha256()
-    while block := os.read(descriptor, BLOCK):
-        digest.update(block)
-        read(len(block))
-    return digest.hexdigest()
+    return _sha256(lambda size: os.read(descriptor, size), read)
 
 
 def sha256_stream(file: Any, read: Callable[[int], None] = lambda size: None) -> str:
     """The SHA-256, in hex, of what is left to read of an open binary *file*, in blocks as above."""
+    return _sha256(file.read, read)
+
+
+def _sha256(block_of: Callable[[int], bytes], read: Callable[[int], None]) -> str:
     digest = hashlib.sha256()
-    while block := file.read(BLOCK):
+    while block := block_of(BLOCK):
         digest.update(block)
         read(len(block))
     return digest.hexdigest()

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from airflow_mlpipe.errors import DocumentError, MLPipeError, StoreError
+from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.digest import Content
 from airflow_mlpipe.store.layout import check_key, check_output_name, manifest_key
@@ -121,10 +122,16 @@ class Producer(_Document):
     host: str
 
     @property
+    def instance(self) -> ProducerReference:
+        """The task instance."""
+        return ProducerReference(
+            dag_id=self.dag_id, run_id=self.run_id, task_id=self.task_id, map_index=self.map_index
+        )
+
+    @property
     def step(self) -> str:
         """The task instance as ``dag/run/task`` or ``dag/run/task[index]``."""
-        index = "" if self.map_index < 0 else f"[{self.map_index}]"
-        return f"{self.dag_id}/{self.run_id}/{self.task_id}{index}"
+        return str(self.instance)
 
 
 class Manifest(_Document):

@@ -99,10 +99,14 @@ class RunRecord(_Document):
         """The task instance as ``dag/run/task`` or ``dag/run/task[index]``."""
         return str(self.instance)
 
+    @property
+    def why(self) -> str:
+        """All reasons in a few words."""
+        return "; ".join(reason.text for reason in self.reasons)
+
     def sentence(self) -> str:
         """What happened and why, to stand after the name of the task instance."""
-        why = "; ".join(reason.text for reason in self.reasons)
-        return f"reused {why}" if self.action == "reused" else f"{_RAN[self.status]}: {why}"
+        return f"reused {self.why}" if self.action == "reused" else f"{_RAN[self.status]}: {self.why}"
 
     @property
     def last_used(self) -> float:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from airflow_mlpipe.errors import DocumentError, NotFoundError
 from airflow_mlpipe.model.reference import ProducerReference
-from airflow_mlpipe.pipeline.lookup import producer_of
+from airflow_mlpipe.pipeline.lookup import readable_manifest
 from airflow_mlpipe.pipeline.recipes import recipe_of
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.reuse.phrases import listing
 from airflow_mlpipe.reuse.recipe import Recipe
 from airflow_mlpipe.store.journal import Journal
 from airflow_mlpipe.store.layout import snapshot_key
-from airflow_mlpipe.store.manifest import Manifest, ManifestMissing, read_manifest
+from airflow_mlpipe.store.manifest import Manifest
 from airflow_mlpipe.store.run_record import RunRecord, RunRecords
 from airflow_mlpipe.store.snapshot import read_files
 
@@ -93,7 +93,7 @@ class History:
             if earlier.fingerprint == fingerprint:
                 return earlier
         manifest = self.manifest(fingerprint)
-        return PastRun(fingerprint) if manifest is None else self.run(producer_of(manifest), fingerprint)
+        return PastRun(fingerprint) if manifest is None else self.run(manifest.producer.instance, fingerprint)
 
     def run(self, instance: ProducerReference, fingerprint: str) -> PastRun:
         """What is known of a task instance that had *fingerprint*; its record may speak of a later try."""
@@ -113,12 +113,8 @@ class History:
 
     def manifest(self, fingerprint: str) -> Manifest | None:
         """The first manifest that can be read, None when there is none."""
-        for datastore in self._stores:
-            try:
-                return read_manifest(datastore, fingerprint)
-            except (ManifestMissing, DocumentError):
-                continue
-        return None
+        found = readable_manifest(fingerprint, self._stores)
+        return None if found is None else found[1]
 
     def code(self, run: PastRun, names: Collection[str], *, largest: int) -> Mapping[str, bytes] | None:
         """The files *names* of the code of *run*, each cut after *largest* bytes; not all need be in it.

@@ -18,6 +18,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.folder import StoredFile
 from airflow_mlpipe.store.layout import ATTEMPTS, JOURNALS, RUNS, SNAPSHOTS, steps_prefix
@@ -293,11 +294,13 @@ def _sealed(fingerprint: str, data: bytes) -> Sealed | None:
     if manifest.fingerprint != fingerprint:
         return None
     made_by = manifest.producer
-    index = "" if made_by.map_index < 0 else f"[{made_by.map_index}]"
+    instance = ProducerReference(
+        dag_id=made_by.dag_id, run_id=made_by.run_id, task_id=made_by.task_id, map_index=made_by.map_index
+    )
     keys = " ".join(output.key for output in manifest.outputs.values())
     return Sealed(
         fingerprint=fingerprint,
-        step=f"{made_by.dag_id}/{made_by.run_id}/{made_by.task_id}{index}",
+        step=str(instance),
         task=_task(made_by),
         sealed_at=manifest.sealed_at,
         attempts=tuple(map(intern, attempts_in(keys.encode()) | {made_by.attempt})),
