@@ -66,13 +66,49 @@ class OutputSpec:
 
 
 @dataclass(frozen=True)
+class CallSpec:
+    """A call of a Python function, which ``python -m airflow_mlpipe.runtime.call`` makes.
+
+    ``module`` is importable in the working directory. ``parameters`` maps each parameter that is passed to
+    a tree: ``{"value": json}``, ``{"input": name}`` for one of the spec's inputs, ``{"list": [tree, ...]}``,
+    ``{"dict": {key: tree}}``, or ``{"missing": true}`` for a mapped task instance that handed on nothing.
+    ``outputs`` are the parameters that are paths of outputs of the same name. What is returned and is not
+    small JSON goes to a folder of ``artifacts_directory``. With ``unrolls``, the returned mapping, or the
+    fields of what was returned, are results of their own; ``fields`` are their names as far as declared.
+    """
+
+    module: str
+    function: str
+    artifacts_directory: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+    outputs: list[str] = field(default_factory=list)
+    unrolls: bool = False
+    fields: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ReturnedValues:
+    """What a called function returned: small JSON by name, and the names of artifacts.
+
+    The name is ``return_value`` for a whole value, else (``unrolled``) that of a key or field. Both are empty
+    when the function returned None and does not unroll.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    artifacts: list[str] = field(default_factory=list)
+    unrolled: bool = False
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
 class LaunchSpec:
     """All that is needed to run one attempt of a step, except secret values.
 
     ``argv`` is executed as it is, never by a shell. ``directory`` is where the attempt keeps its
     records (``log.txt``, ``metrics.jsonl``, ``heartbeat``, ``result.json``, ``files/``);
     ``working_directory`` is where the process runs. ``environment`` holds variables that may be
-    written down; values that may not are handed to the process directly.
+    written down; values that may not are handed to the process directly. ``call`` is there when the process
+    calls a Python function.
     """
 
     attempt: str
@@ -85,6 +121,7 @@ class LaunchSpec:
     outputs: dict[str, OutputSpec] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     termination_grace_seconds: float = 10.0
+    call: CallSpec | None = None
     schema_version: int = SCHEMA_VERSION
 
 

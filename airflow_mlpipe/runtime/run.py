@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from airflow_mlpipe.errors import DocumentError, MLPipeError
-from airflow_mlpipe.records import InputSpec, LaunchSpec, RunInfo, from_json
+from airflow_mlpipe.errors import MLPipeError
+from airflow_mlpipe.records import InputSpec, RunInfo
+from airflow_mlpipe.runtime.launch_spec import launch_spec
 from airflow_mlpipe.runtime.metrics import (
     CollectedMetrics,
     Kind,
@@ -22,8 +22,6 @@ from airflow_mlpipe.runtime.metrics import (
     scalars,
 )
 from airflow_mlpipe.runtime.tabular import TabularDataset
-
-SPEC_VARIABLE = "MLPIPE_SPEC"
 
 Input = str | TabularDataset
 ValueT = TypeVar("ValueT")
@@ -146,15 +144,8 @@ class Run(LoggingRun):
 
         Raises DocumentError when the process was told of a run that cannot be read.
         """
-        if not (path := os.environ.get(SPEC_VARIABLE)):
+        if (spec := launch_spec()) is None:
             return cls(OFFLINE, PrintedMetrics(), {}, {})
-        try:
-            spec = from_json(LaunchSpec, Path(path).read_bytes())
-        except OSError as error:
-            raise DocumentError(
-                f"{SPEC_VARIABLE} names {path!r}, which cannot be read: {error}; "
-                "unset it to run outside a pipeline"
-            ) from error
         inputs = {name: _input(name, spec_of_input) for name, spec_of_input in spec.inputs.items()}
         outputs = {name: output.path for name, output in spec.outputs.items()}
         return cls(spec.run, MetricsFile(Path(spec.directory) / "metrics.jsonl"), inputs, outputs)

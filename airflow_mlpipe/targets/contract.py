@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from airflow_mlpipe.errors import DocumentError, InfrastructureError
-from airflow_mlpipe.records import LaunchSpec, StepResult, from_json, to_json
+from airflow_mlpipe.records import LaunchSpec, ReturnedValues, StepResult, from_json, to_json
 from airflow_mlpipe.store.atomic import arriving, temporary_beside, write_through
 
 AttemptState = Literal["unknown", "running", "finished", "lost"]
@@ -50,6 +50,10 @@ class AttemptDirectory:
     def result_path(self) -> Path:
         return self.path / "result.json"
 
+    @property
+    def returned_path(self) -> Path:
+        return self.path / "returned.json"
+
     def read_spec(self) -> LaunchSpec:
         """What was launched. Raises DocumentError when it cannot be read."""
         return from_json(LaunchSpec, _read(self.spec_path))
@@ -57,6 +61,10 @@ class AttemptDirectory:
     def read_result(self) -> StepResult:
         """How the attempt ended. Raises DocumentError when it cannot be read."""
         return from_json(StepResult, _read(self.result_path))
+
+    def read_returned(self) -> ReturnedValues:
+        """What the function of the attempt returned. Raises DocumentError when it cannot be read."""
+        return from_json(ReturnedValues, _read(self.returned_path))
 
     def write_spec(self, spec: LaunchSpec) -> None:
         """Write the spec atomically, for the owner's eyes only. Raises InfrastructureError."""

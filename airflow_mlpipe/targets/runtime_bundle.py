@@ -60,7 +60,7 @@ def runtime_bundle(cache: Path) -> Path:
 
 
 def _files() -> dict[str, bytes]:
-    modules = [*(PACKAGE / name for name in MODULES), *sorted((PACKAGE / "runtime").glob("*.py"))]
+    modules = [*(PACKAGE / name for name in MODULES), *sorted((PACKAGE / "runtime").rglob("*.py"))]
     files = {f"airflow_mlpipe/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes() for path in modules}
     return {**files, "fallback/airflow_mlpipe.py": STAND_IN.encode()}
 
