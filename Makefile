@@ -8,7 +8,7 @@ PYTEST_ARGS ?=
 venv := .venv/bin
 ready := .venv/.ready
 checked := airflow_mlpipe tools tests $(wildcard dags_examples benchmarks)
-strict := airflow_mlpipe/model airflow_mlpipe/reuse airflow_mlpipe/store airflow_mlpipe/runtime airflow_mlpipe/targets tools
+strict := airflow_mlpipe tools
 pytest := $(venv)/python -m pytest -q --no-header -p tools.pytest_file_lines
 
 .DEFAULT_GOAL := help
@@ -40,8 +40,9 @@ lint: $(ready) ## ruff: rules and layout
 	@$(venv)/ruff check $(checked)
 	@$(venv)/ruff format --check $(checked)
 
-types: $(ready) ## mypy, strict
+types: $(ready) ## mypy, strict; and what mypy and pyright say of @step
 	@$(venv)/mypy $(strict)
+	@$(pytest) $(PYTEST_ARGS) tests/unit/typing
 
 benchmark: $(ready) ## measure overheads on a warm Airflow, results as JSON
 	@$(venv)/python -m benchmarks $(BENCHMARK_ARGS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import field_validator
 
@@ -19,8 +19,16 @@ class _Unset:
 
 UNSET = _Unset()
 
+if TYPE_CHECKING:
+    from typing import TypeAlias
 
-class PipelineParameter(Declaration):
+    # It stands for a value of any type, so type checkers are to let it pass wherever a step wants one.
+    _Whatever: TypeAlias = Any
+else:
+    _Whatever = object
+
+
+class PipelineParameter(Declaration, _Whatever):  # type: ignore[misc]
     """A value of the run, taken from the DAG's ``params`` of the same name.
 
     With a *default_value* it adds that param to the DAG when the DAG does not declare it, so that it
