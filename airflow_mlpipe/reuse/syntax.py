@@ -101,12 +101,16 @@ def analyse(data: bytes, filename: str) -> SourceSyntax | None:
 
 def _without_type_checking(tree: ast.Module) -> ast.Module:
     """Empty, in place, the blocks that surely nothing but a type checker reads."""
+    for node in type_checking_blocks(tree):
+        node.body = [ast.Pass()]
+    return tree
+
+
+def type_checking_blocks(tree: ast.Module) -> list[ast.If]:
+    """The statements ``if TYPE_CHECKING`` whose body surely nothing but a type checker reads."""
     nodes = list(ast.walk(tree))
     flags = _type_checking_flags(nodes)
-    for node in nodes:
-        if isinstance(node, ast.If) and _is_one_of(flags, node.test):
-            node.body = [ast.Pass()]
-    return tree
+    return [node for node in nodes if isinstance(node, ast.If) and _is_one_of(flags, node.test)]
 
 
 def _is_one_of(flags: set[str], test: ast.expr) -> bool:
