@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_mlpipe.version import __version__
 
 if TYPE_CHECKING:
+    from airflow_mlpipe.decorators.fan_out import expand_in_chunks as expand_in_chunks
+    from airflow_mlpipe.decorators.fan_out import files_in as files_in
+    from airflow_mlpipe.decorators.step import step as step
     from airflow_mlpipe.model.compute import LocalTarget as LocalTarget
     from airflow_mlpipe.model.data import OutputFileDatasetConfig as OutputFileDatasetConfig
     from airflow_mlpipe.model.data import PipelineData as PipelineData
@@ -26,34 +29,54 @@ if TYPE_CHECKING:
     from airflow_mlpipe.pipeline.explaining.explain import explain as explain
     from airflow_mlpipe.pipeline.planning.planner import plan as plan
     from airflow_mlpipe.runtime import Run as Run
+    from airflow_mlpipe.runtime.annotations import OUTPUT as OUTPUT
+    from airflow_mlpipe.runtime.annotations import Input as Input
+    from airflow_mlpipe.runtime.annotations import Output as Output
+    from airflow_mlpipe.runtime.annotations import Pickle as Pickle
+    from airflow_mlpipe.runtime.artifacts.registry import ArtifactFormat as ArtifactFormat
+    from airflow_mlpipe.runtime.artifacts.registry import register_artifact as register_artifact
     from airflow_mlpipe.sensors.output_reuse import OutputReuseSensor as OutputReuseSensor
 
 _HOMES = {
+    "ArtifactFormat": "airflow_mlpipe.runtime.artifacts.registry",
     "Command": "airflow_mlpipe.model.entry",
     "CommandStep": "airflow_mlpipe.operators.command",
     "Dataset": "airflow_mlpipe.model.dataset",
     "Environment": "airflow_mlpipe.model.environment",
+    "Input": "airflow_mlpipe.runtime.annotations",
     "LocalTarget": "airflow_mlpipe.model.compute",
+    "OUTPUT": "airflow_mlpipe.runtime.annotations",
+    "Output": "airflow_mlpipe.runtime.annotations",
     "OutputFileDatasetConfig": "airflow_mlpipe.model.data",
     "OutputReuseSensor": "airflow_mlpipe.sensors.output_reuse",
+    "Pickle": "airflow_mlpipe.runtime.annotations",
     "PipelineData": "airflow_mlpipe.model.data",
     "PipelineDataReference": "airflow_mlpipe.model.reference",
     "PipelineParameter": "airflow_mlpipe.model.parameters",
     "PythonScriptStep": "airflow_mlpipe.operators.python_script",
     "Run": "airflow_mlpipe.runtime",
     "Script": "airflow_mlpipe.model.entry",
+    "expand_in_chunks": "airflow_mlpipe.decorators.fan_out",
     "explain": "airflow_mlpipe.pipeline.explaining.explain",
+    "files_in": "airflow_mlpipe.decorators.fan_out",
     "plan": "airflow_mlpipe.pipeline.planning.planner",
+    "register_artifact": "airflow_mlpipe.runtime.artifacts.registry",
+    "step": "airflow_mlpipe.decorators.step",
 }
 
 __all__ = [
+    "OUTPUT",
+    "ArtifactFormat",
     "Command",
     "CommandStep",
     "Dataset",
     "Environment",
+    "Input",
     "LocalTarget",
+    "Output",
     "OutputFileDatasetConfig",
     "OutputReuseSensor",
+    "Pickle",
     "PipelineData",
     "PipelineDataReference",
     "PipelineParameter",
@@ -61,8 +84,12 @@ __all__ = [
     "Run",
     "Script",
     "__version__",
+    "expand_in_chunks",
     "explain",
+    "files_in",
     "plan",
+    "register_artifact",
+    "step",
 ]
 
 

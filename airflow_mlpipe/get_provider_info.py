@@ -28,7 +28,7 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "MLPipe", "python-modules": ["airflow_mlpipe.sensors.output_reuse"]}
         ],
         "triggers": [{"integration-name": "MLPipe", "python-modules": ["airflow_mlpipe.triggers.outputs"]}],
-        "task-decorators": [{"name": "mlpipe", "class-name": "airflow_mlpipe.decorators.step.step_task"}],
+        "task-decorators": [{"name": "mlpipe", "class-name": "airflow_mlpipe.decorators.step.step"}],
         "cli": ["airflow_mlpipe.cli.definition.get_commands"],
         "config": {
             "mlpipe": {

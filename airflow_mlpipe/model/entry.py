@@ -1,4 +1,4 @@
-"""What a step starts: a Python script or any command."""
+"""What a step starts: a Python script, a Python function, or any command."""
 
 from __future__ import annotations
 
@@ -32,3 +32,17 @@ class Command(Declaration):
         if isinstance(argv, str) or not isinstance(argv, (list, tuple)) or not argv:
             raise ValueError("a command is a list such as ['Rscript', 'fit.R']; no shell splits a text")
         return tuple(argv)
+
+
+class Function(Declaration):
+    """A Python function in a module that was cut out for it, called in the step's own process.
+
+    ``source`` is that module. ``returns`` says whether the function returns anything. With ``unrolls``, the
+    keys or fields of that are results of their own; ``fields`` names them as far as they are declared.
+    """
+
+    name: str
+    source: str
+    returns: bool
+    unrolls: bool = False
+    fields: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from airflow_mlpipe.errors import StoreError
 
@@ -33,7 +33,8 @@ class PipelineDataReference(BaseModel):
 
     ``digest`` is the SHA-256 of a file's bytes or the tree digest of a directory; ``size`` is in bytes.
     ``kind`` is ``missing`` for an output that the script left unwritten. ``sealed`` is False for data
-    of a run that was told not to store its results.
+    of a run that was told not to store its results. ``inside`` is the path of one file inside a folder
+    output, which the other fields are then of; "" when it is all of the output.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +47,20 @@ class PipelineDataReference(BaseModel):
     fingerprint: str
     producer: ProducerReference
     sealed: bool = True
+    inside: str = ""
+
+    @field_validator("inside")
+    @classmethod
+    def _stays_inside(cls, inside: str) -> str:
+        if inside and not _is_inside(inside):
+            raise ValueError(f"{inside!r} is not a path inside an output")
+        return inside
+
+    @model_validator(mode="after")
+    def _uri_is_of_the_file(self) -> PipelineDataReference:
+        if self.inside and not self.uri.endswith(f"/{self.inside}"):
+            raise ValueError(f"{self.uri!r} is not where {self.inside!r} of {self.name!r} lies")
+        return self
 
     def __str__(self) -> str:
         return self.uri
@@ -53,6 +68,22 @@ class PipelineDataReference(BaseModel):
     @property
     def default_input_name(self) -> str:
         return self.name
+
+    @property
+    def output_uri(self) -> str:
+        """The URL of the output that this is, or is a file of."""
+        return self.uri.removesuffix(f"/{self.inside}") if self.inside else self.uri
+
+    def file(self, inside: str, digest: str, size: int) -> PipelineDataReference:
+        """The reference to the file *inside* this folder, with the SHA-256 and the bytes that it has."""
+        found = {
+            "uri": f"{self.uri}/{inside}",
+            "digest": digest,
+            "kind": "file",
+            "size": size,
+            "inside": inside,
+        }
+        return PipelineDataReference.model_validate({**self.model_dump(), **found})
 
     def path(self) -> Path:
         """The data as a local path: in place when it is local, else downloaded to a temporary folder.
@@ -66,7 +97,7 @@ class PipelineDataReference(BaseModel):
             return local
         filesystem, remote = _filesystem(self.uri)
         folder = Path(tempfile.mkdtemp(prefix="mlpipe-"))
-        target = folder / self.name
+        target = folder / (self.inside or self.name).rpartition("/")[2]
         try:
             filesystem.get(remote, str(target), recursive=self.kind == "directory")
         except Exception as error:
@@ -75,15 +106,33 @@ class PipelineDataReference(BaseModel):
             ) from error
         return target
 
+    def load(self, wanted: Any = Any) -> Any:
+        """The value that a step's function returned, as the type *wanted* or as what it was.
+
+        Raises StoreError when it is not there or is no such value but files, UserError when it cannot be read as
+        *wanted* or needs a library that is not installed, DocumentError when it is damaged.
+        """
+        from airflow_mlpipe.runtime.artifacts.artifact import is_artifact, read_artifact
+
+        folder = self.path()
+        if not is_artifact(folder):
+            raise StoreError(f"{self.name} of {self.producer} is files, not a value; use path() or open()")
+        return read_artifact(folder, wanted)
+
     def open(self, inside: str = "", mode: str = "rb") -> IO[Any]:
         """Open the file, or the file *inside* a directory, for reading."""
         if "r" not in mode or "+" in mode:
             raise StoreError(f"{self.name} is sealed: it can be opened for reading, not with mode {mode!r}")
-        if ".." in inside.split("/") or inside.startswith("/"):
+        if inside and not _is_inside(inside):
             raise StoreError(f"{inside!r} is not a path inside {self.name}")
         filesystem, remote = _filesystem(self.uri)
         stream: IO[Any] = filesystem.open(f"{remote}/{inside}" if inside else remote, mode)
         return stream
+
+
+def _is_inside(path: str) -> bool:
+    """Whether *path* stays in the folder that it is relative to."""
+    return not path.startswith("/") and ".." not in path.split("/")
 
 
 def _filesystem(uri: str) -> tuple[Any, str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_mlpipe.errors import DefinitionError, UserError
 from airflow_mlpipe.model.data import StepOutput
@@ -13,6 +13,8 @@ from airflow_mlpipe.model.inputs import AccessMode, DataInput, TabularFormat
 from airflow_mlpipe.model.parameters import PipelineParameter
 from airflow_mlpipe.model.reference import PipelineDataReference
 from airflow_mlpipe.pipeline.dataflow import Dataflow
+from airflow_mlpipe.pipeline.functions.call import FunctionCall, Tree, TreeMaker
+from airflow_mlpipe.pipeline.mapped_results import MISSING, aligned, resolved
 from airflow_mlpipe.store.sources import Source, SourceFinder, join_references
 
 
@@ -56,7 +58,7 @@ Token = str | InputToken | OutputToken
 
 @dataclass
 class Binding:
-    """The arguments, inputs and outputs of one task instance.
+    """The arguments, inputs and outputs of one task instance, and the ``parameters`` of a function as trees.
 
     ``undetermined`` are sentences on inputs whose content cannot be told, so that nothing may be reused.
     """
@@ -64,6 +66,7 @@ class Binding:
     arguments: list[Token] = field(default_factory=list)
     inputs: dict[str, BoundInput] = field(default_factory=dict)
     outputs: dict[str, StepOutput] = field(default_factory=dict)
+    parameters: dict[str, Tree] = field(default_factory=dict)
 
     @property
     def undetermined(self) -> list[str]:
@@ -89,11 +92,45 @@ class Binder:
         """Bind all; raises UserError for data that is not there, DefinitionError for a wrong value."""
         if not isinstance(arguments, (list, tuple)):
             raise DefinitionError(f"arguments resolved to {arguments!r}; it must be a list")
-        for item in inputs:
+        for item in aligned(list(inputs), self._context):
             self._input(item)
-        for position, item in enumerate(arguments, start=1):
+        for position, item in enumerate(aligned(list(arguments), self._context), start=1):
             self._binding.arguments.append(self._argument(item, position))
         return self._binding
+
+    def bind_call(self, call: FunctionCall) -> Binding:
+        """Bind a call of a function; raises UserError for a value that cannot be passed, as :meth:`bind`."""
+        maker = TreeMaker(
+            call.signature,
+            self._enter,
+            self._as_data,
+            lambda parameter: parameter_value(parameter, self._context, self._task.dag),
+        )
+        for name, value in call.complete().items():
+            self._binding.parameters[name] = maker.tree(name, self._pull_all(aligned(value, self._context)))
+        return self._binding
+
+    def _pull_all(self, value: Any) -> Any:
+        """*value* with references, or a list of them for a mapped step, in place of outputs."""
+        if isinstance(value, StepOutput):
+            found = pulled(value, self._task.dag, self._context)
+            return found if isinstance(found, PipelineDataReference) else found.as_list()
+        if isinstance(value, (list, tuple)):
+            return [self._pull_all(item) for item in value]
+        if isinstance(value, Mapping):
+            return {key: self._pull_all(item) for key, item in value.items()}
+        return value
+
+    def _enter(self, item: Any, name: str) -> str:
+        """Take in data under *name*, or under the name that its author gave it."""
+        declared = _as_input(item)
+        return self._add(declared, self._free_name(declared, name))
+
+    def _as_data(self, value: Any, whole: bool) -> Any:
+        """*value* if it is data, of a mapped step as one tree when it is to be *whole*; else None."""
+        if isinstance(value, (DataInput, SourceDataset, PipelineDataReference)):
+            return value
+        return _references(value) if whole else None
 
     def _argument(self, item: Any, position: int) -> Token:
         if isinstance(item, StepOutput) and self._flow.maker(item) == self._task.task_id:
@@ -116,8 +153,12 @@ class Binder:
         for known, name in self._known:
             if known == declared:
                 return name
-        name = self._free_name(declared)
+        base = getattr(declared.source, "default_input_name", None) or "input"
+        name = self._add(declared, self._free_name(declared, base))
         self._known.append((declared, name))
+        return name
+
+    def _add(self, declared: DataInput, name: str) -> str:
         self._binding.inputs[name] = BoundInput(
             name,
             declared.mode,
@@ -128,12 +169,11 @@ class Binder:
         )
         return name
 
-    def _free_name(self, declared: DataInput) -> str:
+    def _free_name(self, declared: DataInput, base: str) -> str:
         if declared.name is not None:
             if declared.name in self._binding.inputs:
                 raise DefinitionError(f"two inputs have the name {declared.name!r}; give each its own")
             return declared.name
-        base = getattr(declared.source, "default_input_name", None) or "input"
         name, number = base, 1
         while name in self._binding.inputs:
             number += 1
@@ -142,34 +182,46 @@ class Binder:
 
     def _locate(self, source: Any, name: str) -> Source:
         if isinstance(source, StepOutput):
-            source = self._pull(source)
+            source = pulled(source, self._task.dag, self._context)
         if isinstance(source, PipelineDataReference):
             return self._finder.reference(source)
         if isinstance(source, SourceDataset):
             return self._finder.dataset(source.paths, source.identity, f"input {name}")
-        return join_references([self._finder.reference(reference) for reference in source])
-
-    def _pull(self, output: StepOutput) -> Any:
-        maker = self._flow.maker(output)
-        if maker is None:
-            raise DefinitionError(f"{output.name!r} is read, but no step of the DAG produces it")
-        value = self._task.dag.get_task(maker).output[output.name].resolve(self._context)
-        if isinstance(value, PipelineDataReference):
-            return value
-        references = _references(value)
-        if references is None:
-            raise UserError(
-                f"step {maker!r} handed on no reference for {output.name!r} but {value!r}; did it succeed "
-                "in this run?"
-            )
-        return references
+        members = {index: self._finder.reference(member) for index, member in source.by_index.items()}
+        return join_references(members)
 
 
-class MaterialReferences(tuple[PipelineDataReference, ...]):
-    """The references of a mapped step, in the order of its map indexes."""
+@dataclass(frozen=True)
+class MaterialReferences:
+    """The references that *count* instances of a mapped step handed on, in the order of their map indexes."""
 
-    __slots__ = ()
-    default_input_name = None
+    by_index: Mapping[int, PipelineDataReference]
+    count: int
+    default_input_name: ClassVar[None] = None
+
+    def as_list(self) -> list[Any]:
+        """The references with MISSING in the gaps."""
+        return [self.by_index.get(index, MISSING) for index in range(self.count)]
+
+
+def pulled(output: StepOutput, dag: Any, context: Any) -> PipelineDataReference | MaterialReferences:
+    """What the step of *dag* that makes *output* has handed on for it.
+
+    Raises UserError when that is no reference, DefinitionError when no step makes it.
+    """
+    maker = Dataflow.of(dag).maker(output)
+    if maker is None:
+        raise DefinitionError(f"{output.name!r} is read, but no step of the DAG produces it")
+    value = resolved(dag.get_task(maker).output[output.name], context)
+    if isinstance(value, PipelineDataReference):
+        return value
+    references = _references(value)
+    if references is None:
+        raise UserError(
+            f"step {maker!r} handed on no reference for {output.name!r} but {value!r}; did it "
+            "succeed in this run?"
+        )
+    return references
 
 
 def parameter_value(parameter: PipelineParameter, context: Any, dag: Any) -> Any:
@@ -196,7 +248,7 @@ def _as_input(item: Any) -> DataInput:
         return item.as_unnamed_input()
     if isinstance(item, StepOutput):
         return item.as_input()
-    references = _references(item)
+    references = item if isinstance(item, MaterialReferences) else _references(item)
     if references is None and not isinstance(item, PipelineDataReference):
         raise UserError(
             f"an input resolved to {item!r} of type {type(item).__qualname__}; an upstream task must return "
@@ -206,10 +258,14 @@ def _as_input(item: Any) -> DataInput:
 
 
 def _references(value: Any) -> MaterialReferences | None:
-    """*value* as the references of a mapped step, or None when it is anything else."""
+    """*value* as the references of a mapped step, or None when it is anything else.
+
+    Its positions are the map indexes; there may be gaps.
+    """
     if isinstance(value, (str, bytes, PipelineDataReference)) or not isinstance(value, Iterable):
         return None
-    items = tuple(value)
-    if not items or not all(isinstance(item, PipelineDataReference) for item in items):
+    items = list(value)
+    by_index = {index: item for index, item in enumerate(items) if item is not MISSING}
+    if not by_index or not all(isinstance(item, PipelineDataReference) for item in by_index.values()):
         return None
-    return MaterialReferences(items)
+    return MaterialReferences(by_index, len(items))

@@ -90,4 +90,4 @@ def _still_counts(reference: PipelineDataReference, holder: Datastore, data: byt
         output = parse_manifest(data, reference.fingerprint).outputs.get(reference.name)
     except ManifestUnusable:
         return False
-    return output is not None and holder.uri(output.key) == reference.uri
+    return output is not None and holder.uri(output.key) == reference.output_uri

@@ -11,6 +11,7 @@ from airflow_mlpipe.model.entry import Script
 from airflow_mlpipe.pipeline import bundle
 from airflow_mlpipe.pipeline.arguments import check_arguments
 from airflow_mlpipe.pipeline.dataflow import Dataflow
+from airflow_mlpipe.pipeline.expansion import check_expansion
 from airflow_mlpipe.pipeline.parameters import bind_parameters
 
 
@@ -54,6 +55,7 @@ class PartialStep(OperatorPartial):
     def _check(self, operator: MappedOperator, mapped: Any) -> None:
         """What a step checks of itself, as far as it is known before the mapping is."""
         who = f"step {operator.task_id!r}"
+        check_expansion(mapped, who)
         check_arguments(self.kwargs.get("arguments", ()), who)
         expanded = mapped.get("arguments", ()) if isinstance(mapped, Mapping) else ()
         for arguments in expanded if isinstance(expanded, (list, tuple)) else ():

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from airflow_mlpipe.errors import UserError
-from airflow_mlpipe.model.entry import Command, Script
+from airflow_mlpipe.model.entry import Command, Function, Script
 from airflow_mlpipe.pipeline.binding import Binder, Binding, InputToken, OutputToken, Token
 from airflow_mlpipe.pipeline.definition import StepDefinition
+from airflow_mlpipe.pipeline.functions.values import leaves
 from airflow_mlpipe.pipeline.secrets import holds_secret, recipe_value
 from airflow_mlpipe.pipeline.worker import Worker
 from airflow_mlpipe.reuse.recipe import Recipe
@@ -50,11 +51,15 @@ def prepare(definition: StepDefinition, task: TaskLike, context: Any, worker: Wo
     Raises a kind of MLPipeError for data, code or an interpreter that is not there.
     """
     finder = worker.finder(definition.folder)
-    binding = Binder(task, context, finder).bind(definition.arguments, definition.inputs)
+    binder = Binder(task, context, finder)
+    if definition.call is None:
+        binding = binder.bind(definition.arguments, definition.inputs)
+    else:
+        binding = binder.bind_call(definition.call)
     around = worker.surroundings(definition)
     code = worker.code(definition, around)
     environment = worker.environment(definition, code)
-    _refuse_secrets(definition, binding.arguments)
+    _refuse_secrets(definition, binding)
     recipe = _recipe(definition, task, binding, code, environment)
     undetermined = (*binding.undetermined, *environment.undetermined)
     return Preparation(
@@ -74,6 +79,7 @@ def _recipe(
         step=_step(definition.entry),
         code=code.as_document(),
         arguments=[_argument(token) for token in binding.arguments],
+        parameters=binding.parameters,
         inputs={name: bound.as_recipe() for name, bound in sorted(binding.inputs.items())},
         outputs={
             name: {"kind": "directory" if output.is_folder else "path"}
@@ -88,9 +94,12 @@ def _recipe(
     )
 
 
-def _step(entry: Script | Command) -> dict[str, Any]:
+def _step(entry: Script | Command | Function) -> dict[str, Any]:
     if isinstance(entry, Script):
         return {"kind": "python_script", "contract": CONTRACT, "entry": entry.script_name}
+    if isinstance(entry, Function):
+        returns = {"unrolls": entry.unrolls, "fields": list(entry.fields)}
+        return {"kind": "python_function", "contract": CONTRACT, "entry": entry.name, **returns}
     return {"kind": "command", "contract": CONTRACT, "entry": list(entry.argv)}
 
 
@@ -102,12 +111,19 @@ def _argument(token: Token) -> Any:
     return token
 
 
-def _refuse_secrets(definition: StepDefinition, arguments: list[Token]) -> None:
+def _refuse_secrets(definition: StepDefinition, binding: Binding) -> None:
     command = definition.entry.argv if isinstance(definition.entry, Command) else ()
-    for keyword, items in (("command", command), ("arguments", arguments)):
+    for keyword, items in (("command", command), ("arguments", binding.arguments)):
         for position, item in enumerate(items, start=1):
             if isinstance(item, str) and holds_secret(item):
                 raise UserError(
                     f"{definition.who}: item {position} of {keyword} holds a value that Airflow masks; "
                     "everybody on the machine can read it there, so use environment_variables"
                 )
+    for name, tree in binding.parameters.items():
+        texts = [leaf for leaf in leaves(tree) if isinstance(leaf, str)]
+        if holds_secret("\n".join(texts)):
+            raise UserError(
+                f"{definition.who}: parameter {name!r} holds a value that Airflow masks, and parameters are "
+                "kept in the datastore; use environment_variables"
+            )

@@ -17,7 +17,7 @@ from airflow_mlpipe.errors import (
     TargetError,
     UserError,
 )
-from airflow_mlpipe.model.entry import Script
+from airflow_mlpipe.model.entry import Function, Script
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.binding import InputToken, OutputToken, Token
 from airflow_mlpipe.pipeline.identity import TaskIdentity
@@ -29,12 +29,13 @@ from airflow_mlpipe.pipeline.snapshot import keep_snapshot, take_snapshot
 from airflow_mlpipe.pipeline.staging import StagedInput, Staging, remove_folder
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.pipeline.worker import hash_cache, local_environments
-from airflow_mlpipe.records import LaunchSpec, OutputSpec, RunInfo, StepResult
+from airflow_mlpipe.records import CallSpec, LaunchSpec, OutputSpec, RunInfo, StepResult
+from airflow_mlpipe.reuse.code_tree import FUNCTION
 from airflow_mlpipe.reuse.decision import Policy, is_too_old
 from airflow_mlpipe.runtime.metrics import collect
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.listing import describe_output
-from airflow_mlpipe.store.manifest import Manifest, ManifestOutput, Producer
+from airflow_mlpipe.store.manifest import Manifest, ManifestOutput, ManifestReturned, Producer
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.snapshot import unpack
 from airflow_mlpipe.targets.contract import AttemptDirectory
@@ -149,7 +150,7 @@ class Production:
             if state == "running":
                 log.info("Attempt %s of the same step is still running: following it", attempt)
                 return places
-            if state == "finished" and self._is_usable(spec, directory.read_result(), policy):
+            if state == "finished" and self._is_usable(spec, directory, policy):
                 log.info("Attempt %s of the same step has finished: taking over its outputs", attempt)
                 return places
             if state == "lost":
@@ -160,11 +161,14 @@ class Production:
         self._clear(places)
         return None
 
-    def _is_usable(self, spec: LaunchSpec, result: StepResult, policy: Policy) -> bool:
-        """Whether what an earlier attempt made is what this run asks for."""
+    def _is_usable(self, spec: LaunchSpec, directory: AttemptDirectory, policy: Policy) -> bool:
+        """Whether what an earlier attempt made is what this run asks for; DocumentError if it is lost."""
+        result = directory.read_result()
         of_this_run = (spec.run.dag_id, spec.run.dag_run_id) == (self.identity.dag_id, self.identity.run_id)
         if result.status != "succeeded" or not (of_this_run or policy.mode in ("normal", "read_only")):
             return False
+        if spec.call is not None:
+            directory.read_returned()
         return not is_too_old(policy, result.finished_at, time.time())
 
     def _clear(self, places: AttemptPlaces) -> None:
@@ -189,6 +193,7 @@ class Production:
         secrets = {name: value for name, value in variables.items() if is_secret(name, value)}
         program, path = self._program()
         identity = self.identity
+        call = self._call(places)
         spec = LaunchSpec(
             attempt=places.attempt,
             fingerprint=self.preparation.fingerprint,
@@ -211,13 +216,29 @@ class Production:
             outputs={name: OutputSpec(str(places.output(name)), outputs[name].is_folder) for name in outputs},
             environment={
                 "PATH": path,
-                **{name: item.argument for name, item in staged.items()},
+                **({} if call else {name: item.argument for name, item in staged.items()}),
                 **{name: value for name, value in variables.items() if name not in secrets},
                 "PYTHONPATH": self.preparation.definition.python_path.after(places.along),
                 "PYTHONSAFEPATH": "",  # set, it would keep the script from importing what lies beside it
             },
+            call=call,
         )
         self._driver.launch(spec, secrets)
+
+    def _call(self, places: AttemptPlaces) -> CallSpec | None:
+        """How the step's function is called; None for a script or command."""
+        entry, binding = self.preparation.definition.entry, self.preparation.binding
+        if not isinstance(entry, Function):
+            return None
+        return CallSpec(
+            module=f"{FUNCTION.rstrip('/')}.{entry.name}",
+            function=entry.name,
+            artifacts_directory=str(places.outputs),
+            parameters=binding.parameters,
+            outputs=list(binding.outputs),
+            unrolls=entry.unrolls,
+            fields=list(entry.fields),
+        )
 
     def _program(self) -> tuple[list[str], str]:
         """The program with its fixed arguments, and the PATH on which it and its children look."""
@@ -227,6 +248,8 @@ class Production:
             python = environments.interpreter(self.preparation.environment)
         if isinstance(definition.entry, Script):
             return [str(python), definition.entry.script_name], search_path(python)
+        if isinstance(definition.entry, Function):
+            return [str(python), "-m", "airflow_mlpipe.runtime.call"], search_path(python)
         return list(definition.entry.argv), search_path(python)
 
     def _raise_for(self, result: StepResult) -> None:
@@ -243,19 +266,46 @@ class Production:
         raise InfrastructureError(message) if result.exit_code < 0 else UserError(message)
 
     def _collect(self, places: AttemptPlaces, result: StepResult, snapshot: str) -> Product:
-        outputs = self._described_outputs(places)
+        returned = self._returned(places)
+        outputs = self._described_outputs(places, () if returned is None else returned.artifacts)
         unwritten = tuple(name for name in self.preparation.binding.outputs if name not in outputs)
-        if lost := [name for name in unwritten if self.preparation.binding.outputs[name].is_folder]:
-            raise UserError(
-                f"{self.preparation.definition.who}: the folder of output {lost[0]!r} was removed"
-            )
+        self._refuse_lost_outputs(unwritten, places, is_function=returned is not None)
         for name in outputs:
             if self.datastore.local_path(places.output_key(name)) is None:
                 progress = self._progress(f"uploading output {name}")
                 self.datastore.upload(places.output(name), places.output_key(name), progress)
         self._keep_files(places)
-        manifest = self._manifest(places, result, outputs, snapshot)
+        manifest = self._manifest(places, result, outputs, snapshot, returned)
         return Product(manifest, unwritten, tuple(self._changed_inputs()))
+
+    def _returned(self, places: AttemptPlaces) -> ManifestReturned | None:
+        """What the step's function returned; None for a script or command."""
+        if not isinstance(self.preparation.definition.entry, Function):
+            return None
+        directory = AttemptDirectory(places.records)
+        if not directory.returned_path.exists():
+            raise UserError(
+                f"{self.preparation.definition.who}: the process ended well before the function had "
+                "returned, as sys.exit() does it; let the function return"
+            )
+        returned = directory.read_returned()
+        if taken := set(returned.artifacts) & set(self.preparation.binding.outputs):
+            raise DocumentError(f"the output {min(taken)!r} was returned as well")
+        return ManifestReturned.of(returned.values, returned.artifacts, unrolled=returned.unrolled)
+
+    def _refuse_lost_outputs(
+        self, unwritten: Sequence[str], places: AttemptPlaces, *, is_function: bool
+    ) -> None:
+        """A folder that was there must still be there, and a function writes every output it asks for."""
+        who, outputs = self.preparation.definition.who, self.preparation.binding.outputs
+        for name in unwritten:
+            if outputs[name].is_folder:
+                raise UserError(f"{who}: the folder of output {name!r} was removed")
+            if is_function:
+                raise UserError(
+                    f"{who}: the function ended without writing its output {name!r}; it must create a file "
+                    f"or a folder at the path it is given, {places.output(name)}"
+                )
 
     def _refuse_changed_inputs(self) -> None:
         if changed := self._changed_inputs():
@@ -267,8 +317,10 @@ class Production:
             reader = self.identity.owner
             return Intake(self.preparation.binding, folder, cache, self.stores, reader).differences()
 
-    def _described_outputs(self, places: AttemptPlaces) -> dict[str, ManifestOutput]:
-        """What the step wrote, by output; one that it did not write is left out."""
+    def _described_outputs(
+        self, places: AttemptPlaces, artifacts: Sequence[str]
+    ) -> dict[str, ManifestOutput]:
+        """What the step wrote, by output, and the *artifacts* that it returned; less what is not there."""
         with hash_cache(self.settings) as cache:
             described = {
                 name: describe_output(
@@ -279,7 +331,7 @@ class Production:
                     cache,
                     self._progress(f"hashing output {name}"),
                 )
-                for name in self.preparation.binding.outputs
+                for name in (*self.preparation.binding.outputs, *artifacts)
             }
         return {name: output for name, output in described.items() if output is not None}
 
@@ -290,7 +342,12 @@ class Production:
             self.datastore.upload(left, places.files_key, self._progress("keeping ./outputs"))
 
     def _manifest(
-        self, places: AttemptPlaces, result: StepResult, outputs: dict[str, ManifestOutput], snapshot: str
+        self,
+        places: AttemptPlaces,
+        result: StepResult,
+        outputs: dict[str, ManifestOutput],
+        snapshot: str,
+        returned: ManifestReturned | None,
     ) -> Manifest:
         logged = collect(AttemptDirectory(places.records).metrics_path)
         if logged.truncated or logged.bad_lines:
@@ -323,6 +380,7 @@ class Production:
             sealed_at=time.time(),
             snapshot=snapshot,
             provider_version=__version__,
+            returned=returned,
         )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from airflow_mlpipe.model.data import StepOutput
 from airflow_mlpipe.model.reference import PipelineDataReference
 from airflow_mlpipe.pipeline.outcome import Outcome
 from airflow_mlpipe.store.digest import MISSING_DIGEST
@@ -18,12 +18,40 @@ log = logging.getLogger(__name__)
 # XCom is a row in Airflow's database: metrics beyond this size stay in the manifest only.
 LARGEST_METRICS = 32 * 1024
 DECISION_KEY = "mlpipe_decision"
+WHOLE = "return_value"
+"""The name of what a function returned when that is not unrolled; also XCom's key of return values."""
 
 
-def handed_on(outcome: Outcome, outputs: Mapping[str, StepOutput]) -> dict[str, Any]:
-    """The return value of a step: its references by output name, and its metrics under ``metrics``."""
+@dataclass(frozen=True)
+class HandedOn:
+    """What a step hands on by XCom: its return value, and the values under *keys* of their own."""
+
+    return_value: Any
+    keys: dict[str, Any]
+
+
+def handed_on(outcome: Outcome, outputs: Iterable[str]) -> HandedOn:
+    """What a step with the declared *outputs* hands on.
+
+    A script's return value are its references by output name, and its metrics under ``metrics``; each is
+    under a key as well. A function's return value is what it returned, with references in place of artifacts,
+    and when that is nothing the reference to its only output, or all of them by name; each output, each
+    unrolled result and the metrics are under keys.
+    """
     references = {name: reference_of(outcome, name) for name in outputs}
-    return {**references, "metrics": _small(outcome.manifest.results)}
+    metrics = {"metrics": _small(outcome.manifest.results)}
+    returned = outcome.manifest.returned
+    if returned is None:
+        return HandedOn({**references, **metrics}, {**references, **metrics})
+    results = {**returned.values, **{name: reference_of(outcome, name) for name in returned.artifacts}}
+    if returned.unrolled:
+        return HandedOn(results, {**references, **results, **metrics})
+    whole: Any = references or None
+    if WHOLE in results:
+        whole = results[WHOLE]
+    elif len(references) == 1:
+        (whole,) = references.values()
+    return HandedOn(whole, {**references, **metrics})
 
 
 def decision_document(outcome: Outcome) -> dict[str, Any]:

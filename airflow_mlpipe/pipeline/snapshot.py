@@ -26,6 +26,7 @@ def take_snapshot(preparation: Preparation) -> bytes:
     names = (*tree.files, *preparation.code.along)
     files = {name: _read_file(tree.path(name)) for name in names if tree.path(name).is_file()}
     contents = {tree.path(name): file.data for name, file in files.items()}
+    files |= {name: SnapshotFile(data) for name, data in definition.generated.items()}
 
     def read(path: Path) -> bytes:
         return contents[path] if path in contents else path.read_bytes()
@@ -39,8 +40,8 @@ def take_snapshot(preparation: Preparation) -> bytes:
     code = code_of_step(definition, sources, preparation.around)
     if code.as_document() != preparation.code.as_document():
         raise UserError(
-            f"{definition.who}: the code in {definition.source_directory} was changed while the step was "
-            "being prepared; run it again"
+            f"{definition.who}: the code in {definition.source_directory or definition.bundle} was changed "
+            "while the step was being prepared; run it again"
         )
     return pack(files)
 

@@ -15,6 +15,7 @@ from airflow_mlpipe.records import InputSpec
 from airflow_mlpipe.store.fetching import fetch, local_path
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.sources import Place
+from airflow_mlpipe.store.tree import EmptyFolder, walk
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ class Staging:
             target.parent.mkdir(parents=True, exist_ok=True)
             local = local_path(place.uri)
             if bound.mode == "mount" and local is not None:
-                target.symlink_to(local)
+                _put_links(local, target)
             elif bound.source.kind != "missing":
                 fetch(place.uri, target, progress)
         return root / _leaf(bound.source.places[0], bound) if bound.source.whole is not None else root
@@ -110,6 +111,24 @@ class Staging:
         self._notes.mkdir(exist_ok=True)
         (self._notes / bound.name).symlink_to(link)
         return link
+
+
+def _put_links(source: Path, target: Path) -> None:
+    """Put at *target* what lies at *source*, as links to its files.
+
+    Folders are folders: whoever walks through a tree passes over links to some.
+    """
+    if not source.is_dir():
+        target.symlink_to(source)
+        return
+    target.mkdir()
+    for leaf in walk(source):
+        path = target / leaf.path
+        if isinstance(leaf, EmptyFolder):
+            path.mkdir(parents=True)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(leaf.source)
 
 
 def _leaf(place: Place, bound: BoundInput) -> str:

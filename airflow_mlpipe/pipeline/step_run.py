@@ -14,7 +14,7 @@ from airflow_mlpipe.pipeline.lookup import Sensing, sense
 from airflow_mlpipe.pipeline.outcome import Outcome
 from airflow_mlpipe.pipeline.policy import age_policy, policy_of
 from airflow_mlpipe.pipeline.preparation import Preparation, prepare
-from airflow_mlpipe.pipeline.publication import DECISION_KEY, decision_document, handed_on
+from airflow_mlpipe.pipeline.publication import DECISION_KEY, HandedOn, decision_document, handed_on
 from airflow_mlpipe.pipeline.recording import Recorder
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
@@ -61,7 +61,8 @@ class StepRun:
         reuse, conf = self.task.reuse, self.context["dag_run"].conf
         if not self.task.runs_the_step:
             return age_policy(reuse, conf, self.settings)
-        return policy_of(reuse, conf, self.settings, has_outputs=bool(self.preparation.binding.outputs))
+        makes = bool(self.preparation.binding.outputs) or self.preparation.definition.has_results
+        return policy_of(reuse, conf, self.settings, has_outputs=makes)
 
     @cached_property
     def recorder(self) -> Recorder:
@@ -110,30 +111,38 @@ class StepRun:
         Returns the decision as XCom carries it.
         """
         document = decision_document(outcome)
-        self.context["ti"].xcom_push(key=DECISION_KEY, value=document)
+        ti = self.context["ti"]
+        ti.xcom_push(key=DECISION_KEY, value=document)
+        if not self.task.multiple_outputs:  # else Airflow does this with what the task returns
+            for key, value in self.handed_on(outcome).keys.items():
+                ti.xcom_push(key=key, value=value)
         outputs = self.preparation.binding.outputs
         export(outcome, outputs.values(), self.identity, self.stores)
         self.recorder.succeeded(sensing, outcome)
         return document
 
-    def return_value(self, outcome: Outcome) -> dict[str, Any]:
-        """The task's return value."""
+    def handed_on(self, outcome: Outcome) -> HandedOn:
+        """What the task hands on by XCom."""
         return handed_on(outcome, self.preparation.binding.outputs)
 
 
 def definition_of(task: Any) -> StepDefinition:
     """What the author declared of *task*, an operator whose templates are rendered."""
     variables = {**task.environment.environment_variables, **task.environment_variables}
+    directory = None
+    if task.source_directory is not None:
+        directory = bundle.source_directory(task.dag, task.source_directory, task.who)
     return StepDefinition(
         who=task.who,
         folder=bundle.dag_folder(task.dag),
         bundle=bundle.bundle_root(task.dag),
         entry=task.entry,
-        source_directory=bundle.source_directory(task.dag, task.source_directory, task.who),
+        source_directory=directory,
         arguments=task.arguments,
         inputs=tuple(task.inputs),
         environment=task.environment,
         environment_variables={name: str(value) for name, value in variables.items()},
         target=task.target,
         reuse=task.reuse,
+        call=task.call,
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_mlpipe.model.compute import LocalTarget
-from airflow_mlpipe.model.entry import Command, Script
+from airflow_mlpipe.model.entry import Command
 from airflow_mlpipe.pipeline.definition import StepDefinition
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
@@ -39,7 +39,7 @@ class Worker:
     cache: HashCache
     resolves_packages: bool = True
     _codes: dict[object, Code] = field(default_factory=dict, init=False)
-    _sources: dict[tuple[Path, Path], SourceFiles] = field(default_factory=dict, init=False)
+    _sources: dict[tuple[Path | None, Path], SourceFiles] = field(default_factory=dict, init=False)
     _surroundings: dict[object, Surroundings] = field(default_factory=dict, init=False)
     _planned: dict[object, StepEnvironment] = field(default_factory=dict, init=False)
 
@@ -77,9 +77,9 @@ class Worker:
                 self._sources[place] = self._source_files(*place)
             code = code_of_step(definition, self._sources[place], around)
             if code.why_directory is not None:
-                log.info(
-                    "All of %s counts for reuse: %s", definition.source_directory.name, code.why_directory
-                )
+                directory = definition.source_directory
+                name = "what the function has" if directory is None else directory.name
+                log.info("All of %s counts for reuse: %s", name, code.why_directory)
             if code.along:
                 names = [name.removeprefix(BUNDLE) for name in code.along]
                 log.info("Comes along from the DAG bundle, and counts for reuse: %s", listing(names))
@@ -97,7 +97,7 @@ class Worker:
             self._planned[what] = environments.plan(environment, code, path, program)
         return self._planned[what]
 
-    def _source_files(self, directory: Path, bundle: Path) -> SourceFiles:
+    def _source_files(self, directory: Path | None, bundle: Path) -> SourceFiles:
         return SourceFiles(
             directory,
             read=Path.read_bytes,
@@ -143,9 +143,10 @@ def local_environments(
 
 def code_of_step(definition: StepDefinition, sources: SourceFiles, around: Surroundings) -> Code:
     """The code that counts; raises as ``code_of``."""
+    generated = definition.generated
     return code_of(
-        sources,
-        definition.entry.script_name if isinstance(definition.entry, Script) else None,
+        sources.with_generated(generated) if generated else sources,
+        definition.entry_file,
         scope=definition.reuse.code_scope,
         hash_paths=definition.reuse.hash_paths,
         arguments=definition.texts,

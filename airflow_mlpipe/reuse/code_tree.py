@@ -1,13 +1,15 @@
 """Where a step's code lies: in its source directory and, beside it, at the root of the DAG bundle.
 
 The name of a file is its path relative to the source directory; for a file that comes along from the
-bundle it is "@bundle/" and its path relative to the bundle's root. Recipes and snapshots use these
-names, and a snapshot is unpacked by them: a step's own copy of its code has what came along below the
+bundle it is "@bundle/" and its path relative to the bundle's root. A file that was made for the step and
+lies nowhere, such as the module cut out for a function, is below "@function/". Recipes and snapshots use
+these names, and a snapshot is unpacked by them: a step's own copy of its code has what came along below the
 folder ``@bundle``, which is on the step's PYTHONPATH.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 from collections import defaultdict
@@ -18,6 +20,7 @@ from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.reuse.ignore import list_files
 
 BUNDLE = "@bundle/"
+FUNCTION = "@function/"
 
 
 def is_python(name: str) -> bool:
@@ -71,29 +74,43 @@ class Listing:
 class CodeTree:
     """The files in *directory*, its snapshot, and those that can come along from *bundle*.
 
-    The bundle's root is never listed as a whole: a folder of it is looked at when something is
-    imported from there. DefinitionError as ``list_files`` raises it, and when the directory holds
-    something of the name that is kept for what comes along.
+    A step without a source directory has None, and no files but those that are made for it. The bundle's
+    root is never listed as a whole: a folder of it is looked at when something is imported from there.
+    DefinitionError as ``list_files`` raises it, and when the directory holds something of the names that are
+    kept for what is not its own.
     """
 
-    def __init__(self, directory: Path, bundle: Path | None = None) -> None:
+    def __init__(self, directory: Path | None, bundle: Path | None = None) -> None:
         self.directory = directory
-        self.files = tuple(map(str, list_files(directory)))
-        """The snapshot of the directory, sorted."""
+        self.files = () if directory is None else tuple(map(str, list_files(directory)))
+        """The snapshot of the directory and the files made for the step, sorted."""
+        self.generated: Mapping[str, bytes] = {}
+        """The content of the files that were made for the step, by name."""
         self._bundle = bundle
         self._listing = Listing(self.files)
         self._bundle_modules: dict[str, dict[str, list[str]]] = {}
-        if (directory / BUNDLE).exists():
-            raise DefinitionError(
-                f"the source directory {str(directory)!r} holds a folder {BUNDLE!r}, which is the place of "
-                "what comes along from the DAG bundle; rename it"
-            )
+        for kept in (BUNDLE, FUNCTION):
+            if directory is not None and (directory / kept).exists():
+                raise DefinitionError(
+                    f"the source directory {str(directory)!r} holds a folder {kept!r}, which is the place of "
+                    "code that does not come from there; rename it"
+                )
+
+    def with_generated(self, generated: Mapping[str, bytes]) -> CodeTree:
+        """This tree and the files *generated*, whose names begin with "@function/"."""
+        tree = copy.copy(self)
+        tree.files = tuple(sorted({*self.files, *generated}))
+        tree.generated = generated
+        tree._listing = Listing(tree.files)
+        return tree
 
     def path(self, name: str) -> Path:
-        """Where the file *name* lies."""
-        if self._bundle is not None and name.startswith(BUNDLE):
-            return self._bundle / name[len(BUNDLE) :]
-        return self.directory / name
+        """Where the file *name*, which was not made for the step, lies."""
+        root, inside = self.directory, name
+        if name.startswith(BUNDLE):
+            root, inside = self._bundle or root, name[len(BUNDLE) :]
+        assert root is not None  # or there would be no such file
+        return root / inside
 
     def modules(self, folder: str) -> Mapping[str, Sequence[str]]:
         """As :meth:`Listing.modules`; a folder of the bundle that cannot be read is an empty one."""
@@ -116,7 +133,7 @@ class CodeTree:
         Those in the innermost folder that it leads to: for "plugins/*", and for "plugins/part_" as the
         beginning of a path, the folder "plugins". None when it names a file, or can name only data.
         """
-        if path.startswith(BUNDLE):
+        if path.startswith((BUNDLE, FUNCTION)):
             return ()
         parts = path.split("/")
         for depth in range(len(parts), 0, -1):

@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from airflow_mlpipe.errors import DefinitionError
-from airflow_mlpipe.reuse.code_tree import BUNDLE, is_python
+from airflow_mlpipe.reuse.code_tree import BUNDLE, FUNCTION, is_python
 from airflow_mlpipe.reuse.ignore import list_files
 from airflow_mlpipe.reuse.modules import Reach, reach
 from airflow_mlpipe.reuse.source_files import SourceFiles
@@ -260,8 +260,10 @@ class _StepFiles:
 
     @property
     def home(self) -> str:
-        """The folder of the script, in which Python looks first."""
-        return "" if self.start is None else self.start[: self.start.rfind("/") + 1]
+        """The folder in which Python looks first: that of a script, the outermost one for a function."""
+        if self.start is None or self.start.startswith(FUNCTION):
+            return ""
+        return self.start[: self.start.rfind("/") + 1]
 
     def is_python(self, name: str) -> bool:
         """Whether a file of the directory or the bundle is Python source to this step."""
@@ -277,6 +279,11 @@ class _StepFiles:
         directory = self.sources.tree.directory
         digests = {}
         for name in hash_paths:
+            if directory is None:
+                raise DefinitionError(
+                    f"hash_paths names {name!r}, but the step has no source_directory, in which that could "
+                    "be; set it, or remove hash_paths"
+                )
             relative = PurePosixPath(name)
             path = directory / relative
             if relative.is_absolute() or not (path.is_file() or path.is_dir()):
@@ -292,7 +299,7 @@ class _StepFiles:
         tree = self.sources.tree
         path = str(PurePosixPath(entry))
         if path not in tree.files:
-            there = (tree.directory / entry).is_file()
+            there = tree.directory is not None and (tree.directory / entry).is_file()
             raise DefinitionError(
                 f"the entry script {entry!r} is not in the snapshot of {str(tree.directory)!r}: "
                 + ("an ignore file names it, or it lies outside; " if there else "there is no such file; ")

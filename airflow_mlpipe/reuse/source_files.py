@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import platform
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -33,7 +34,7 @@ class SourceFiles:
 
     def __init__(
         self,
-        directory: Path,
+        directory: Path | None,
         *,
         read: Callable[[Path], bytes],
         file_digest: Callable[[Path], str],
@@ -49,20 +50,33 @@ class SourceFiles:
         self._executable: dict[str, bool] = {}
         self._analyses: dict[str, SourceSyntax | None] = {}
 
+    def with_generated(self, generated: Mapping[str, bytes]) -> SourceFiles:
+        """These files and those in *generated*; what is known of the others is shared."""
+        sources = copy.copy(self)
+        sources.tree = self.tree.with_generated(generated)
+        sources.python = self.python | frozenset(filter(is_python, generated))
+        return sources
+
     def digest(self, name: str) -> str:
         """The SHA-256 of the file's bytes in hex."""
+        if name in self.tree.generated:
+            return hashlib.sha256(self.tree.generated[name]).hexdigest()
         if name not in self._digests:
             self._digests[name] = self._file_digest(self.tree.path(name))
         return self._digests[name]
 
     def is_executable(self, name: str) -> bool:
         """Whether its owner may execute the file."""
+        if name in self.tree.generated:
+            return False
         if name not in self._executable:
             self._executable[name] = bool(self.tree.path(name).stat().st_mode & stat.S_IXUSR)
         return self._executable[name]
 
     def analysis(self, name: str) -> SourceSyntax | None:
         """What the Python file says, or None when it does not parse."""
+        if name in self.tree.generated:
+            return self._recalled(name)
         if name not in self._analyses:
             self._analyses[name] = self._recalled(name)
         return self._analyses[name]
@@ -100,6 +114,8 @@ class SourceFiles:
         return syntax
 
     def _content(self, name: str) -> bytes:
+        if name in self.tree.generated:
+            return self.tree.generated[name]
         data = self._read(self.tree.path(name))
         # What is parsed is what counts, should the file have changed since its digest was taken.
         self._digests[name] = hashlib.sha256(data).hexdigest()

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.sdk import BaseSensorOperator
+from airflow.sdk import BaseSensorOperator, XComArg
 from airflow.sdk.bases.sensor import PokeReturnValue
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
@@ -18,17 +18,19 @@ from airflow_mlpipe.links.manifest import ManifestLink
 from airflow_mlpipe.links.producer import ProducerLink
 from airflow_mlpipe.model.compute import ComputeTarget, LocalTarget
 from airflow_mlpipe.model.data import StepOutput
-from airflow_mlpipe.model.entry import Command, Script
+from airflow_mlpipe.model.entry import Command, Function, Script
 from airflow_mlpipe.model.environment import Environment
 from airflow_mlpipe.model.reuse_options import ReuseOptions
 from airflow_mlpipe.pipeline import bundle, catalog
 from airflow_mlpipe.pipeline.arguments import check_arguments, check_inputs, check_outputs, check_variables
 from airflow_mlpipe.pipeline.dataflow import Dataflow
+from airflow_mlpipe.pipeline.mapped_results import resolved
 from airflow_mlpipe.pipeline.mapping import PartialStep
 from airflow_mlpipe.pipeline.parameters import bind_parameters
 from airflow_mlpipe.pipeline.xcom import allow_references
 
 if TYPE_CHECKING:
+    from airflow_mlpipe.pipeline.functions.call import FunctionCall
     from airflow_mlpipe.pipeline.lookup import Sensing
     from airflow_mlpipe.pipeline.outcome import Outcome
     from airflow_mlpipe.pipeline.step_run import StepRun
@@ -49,7 +51,7 @@ class OutputReuseSensor(BaseSensorOperator):
 
     It returns a dict: a ``PipelineDataReference`` for each output, and the step's metrics under ``metrics``.
 
-    :param entry: what the step starts, a ``Script`` or a ``Command``.
+    :param entry: what the step starts, a ``Script``, a ``Command`` or a ``Function``.
     :param arguments: one item for each argv item: str, int, float, bool, outputs, inputs, datasets,
         parameters, XComArgs. Never split by a shell. Edges between steps follow from it. Templated.
     :param inputs: inputs that are not in the arguments; the script finds them by name.
@@ -87,11 +89,11 @@ class OutputReuseSensor(BaseSensorOperator):
         self,
         *,
         task_id: str,
-        entry: Script | Command,
+        entry: Script | Command | Function,
         arguments: Sequence[Any] = (),
         inputs: Sequence[Any] = (),
         outputs: Sequence[StepOutput] = (),
-        source_directory: str = ".",
+        source_directory: str | None = ".",
         environment: Environment | str | None = None,
         environment_variables: Mapping[str, str] | None = None,
         compute_target: ComputeTarget | str | None = None,
@@ -109,7 +111,7 @@ class OutputReuseSensor(BaseSensorOperator):
         poke_interval: float | timedelta = 10,
         **kwargs: Any,
     ) -> None:
-        self.target = _local(catalog.compute_target(compute_target), task_id)
+        self.target = _local(catalog.compute_target(compute_target), f"step {task_id!r}")
         kwargs = {"multiple_outputs": True, **_placement(self.target), **kwargs}
         super().__init__(task_id=task_id, mode=mode, poke_interval=poke_interval, **kwargs)
         self.entry = entry
@@ -143,10 +145,9 @@ class OutputReuseSensor(BaseSensorOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> PartialStep:
         """Part of the arguments, for ``.expand()``; each mapped instance has its own fingerprint."""
-        target = _local(
-            catalog.compute_target(kwargs.get("compute_target")), kwargs.get("task_id", cls.__name__)
-        )
-        return PartialStep.of(super().partial(**{**_placement(target), **kwargs}))
+        who = f"step {kwargs.get('task_id', cls.__name__)!r}"
+        placed = placement_of(kwargs.get("compute_target"), who)
+        return PartialStep.of(super().partial(**{**placed, **kwargs}))
 
     def run_after(self, *steps: Any) -> None:
         """Run after *steps* although no data says so (SDK v1's ``run_after``)."""
@@ -159,6 +160,11 @@ class OutputReuseSensor(BaseSensorOperator):
         if self.has_dag():
             self._join_dag()
             Dataflow.of(self.dag).check(self.task_id)
+
+    @property
+    def call(self) -> FunctionCall | None:
+        """How its function is called; None for a step that starts a script or a command."""
+        return None
 
     @property
     def deferrable(self) -> bool:
@@ -192,15 +198,28 @@ class OutputReuseSensor(BaseSensorOperator):
         if self._joined:
             return
         self._joined = True
+        call = self.call
+        inputs = self.inputs if call is None else call.values
         Dataflow.of(self.dag).join(
-            self.dag, self.task_id, arguments=self.arguments, inputs=self.inputs, outputs=self.outputs
+            self.dag, self.task_id, arguments=self.arguments, inputs=inputs, outputs=self.outputs
         )
-        bind_parameters(self.dag, self, self.arguments if isinstance(self.arguments, list) else ())
+        arguments = self.arguments if isinstance(self.arguments, list) else ()
+        bind_parameters(self.dag, self, arguments if call is None else call.parameters)
+        if self.source_directory is None:
+            return
         directory = bundle.source_directory(self.dag, self.source_directory, self.who)
         if isinstance(self.entry, Script):
             bundle.script(directory, self.entry.script_name, self.who)
 
     # -- while the task runs ----------------------------------------------------------------------------
+
+    def render_template(
+        self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None
+    ) -> Any:
+        """As for any task, but what mapped tasks and groups hand on keeps its map indexes."""
+        if isinstance(content, XComArg):
+            return resolved(content, context)
+        return super().render_template(content, context, jinja_env, seen_oids)
 
     def execute(self, context: Any) -> Any:
         """Sense, and wait while there is nothing; see the class for what is returned."""
@@ -238,7 +257,7 @@ class OutputReuseSensor(BaseSensorOperator):
         if outcome.decision.action == "reuse" and not self.emit_assets_on_reuse:
             # Nothing new was made, so nothing that listens for new data is to run.
             self.outlets = []
-        return PokeReturnValue(True, step.return_value(outcome))
+        return PokeReturnValue(True, step.handed_on(outcome).return_value)
 
     def _sense_or_defer(self, context: Any, deadline: float) -> Any:
         with _mistakes_are_final():
@@ -266,10 +285,15 @@ def _mistakes_are_final() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
 
 
-def _local(target: ComputeTarget, task_id: str) -> LocalTarget:
+def placement_of(compute_target: ComputeTarget | str | None, who: str) -> dict[str, Any]:
+    """What Airflow's scheduler is to know of the target of a step that is mapped. Raises DefinitionError."""
+    return _placement(_local(catalog.compute_target(compute_target), who))
+
+
+def _local(target: ComputeTarget, who: str) -> LocalTarget:
     if isinstance(target, LocalTarget):
         return target
-    raise DefinitionError(f"step {task_id!r}: compute target {target.name!r} is of a kind that is not known")
+    raise DefinitionError(f"{who}: compute target {target.name!r} is of a kind that is not known")
 
 
 def _placement(target: ComputeTarget) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.layout import journal_key
+from airflow_mlpipe.store.layout import journal_key, values_journal_key
 
 _KEPT = 20
 
@@ -26,7 +26,7 @@ class JournalEntry(BaseModel):
 
 
 class JournalDocument(BaseModel):
-    """What is stored for one task and map index: *entries*, newest first, each fingerprint once."""
+    """What is stored for one task and map index, or for some values: *entries*, newest first, each once."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -57,8 +57,29 @@ class Journal:
         """Put *fingerprint* first; nothing is written when it is already."""
         key = journal_key(dag_id, task_id, map_index)
         earlier = self._entries(key)
-        if earlier and earlier[0].fingerprint == fingerprint:
-            return
+        if not earlier or earlier[0].fingerprint != fingerprint:
+            self._put_first(key, earlier, fingerprint, map_index, run_id)
+
+    def with_values(self, dag_id: str, task_id: str, values: str) -> tuple[str, ...]:
+        """Fingerprints that instances of a mapped task had, whatever their index, newest first.
+
+        Those that had the *values* with this digest are among them; so may be a few that had others.
+        """
+        entries = self._entries(values_journal_key(dag_id, task_id, values))
+        return tuple(entry.fingerprint for entry in entries)
+
+    def record_values(
+        self, dag_id: str, task_id: str, map_index: int, run_id: str, fingerprint: str, values: str
+    ) -> None:
+        """Keep *fingerprint* for the *values* with this digest; nothing is written when it is there."""
+        key = values_journal_key(dag_id, task_id, values)
+        earlier = self._entries(key)
+        if all(entry.fingerprint != fingerprint for entry in earlier):
+            self._put_first(key, earlier, fingerprint, map_index, run_id)
+
+    def _put_first(
+        self, key: str, earlier: tuple[JournalEntry, ...], fingerprint: str, map_index: int, run_id: str
+    ) -> None:
         newest = JournalEntry(fingerprint=fingerprint, map_index=map_index, at=self._clock(), run_id=run_id)
         others = (entry for entry in earlier if entry.fingerprint != fingerprint)
         document = JournalDocument(entries=(newest, *others)[:_KEPT])

@@ -91,6 +91,15 @@ def journal_key(dag_id: str, task_id: str, map_index: int = -1) -> str:
     return f"{JOURNALS}/{_encoded(dag_id)}/{_encoded(task_id)}/{map_index}.json"
 
 
+def values_journal_key(dag_id: str, task_id: str, digest: str) -> str:
+    """The latest fingerprints of mapped instances whose values have a *digest* that begins like this one.
+
+    There are 4096 for each task, so that they never need cleaning.
+    """
+    checked = _checked_digest("digest of values", digest)
+    return f"{JOURNALS}/{_encoded(dag_id)}/{_encoded(task_id)}/values-{checked[:3]}.json"
+
+
 def recipe_key(fingerprint: str) -> str:
     """The recipe that was run, for explanations: it is there also when nothing was sealed."""
     return f"{_step_prefix(fingerprint)}/recipe.json"

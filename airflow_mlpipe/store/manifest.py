@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -134,11 +136,37 @@ class Producer(_Document):
         return str(self.instance)
 
 
+class ManifestReturned(_Document):
+    """What the function of a step returned; see :class:`~airflow_mlpipe.records.ReturnedValues`.
+
+    The *artifacts* are outputs of the manifest. The values stand here and nowhere else, so *digest* is what
+    they are compared with, as an output's is.
+    """
+
+    values: JsonObject
+    artifacts: tuple[OutputName, ...]
+    unrolled: bool
+    digest: Digest
+
+    @classmethod
+    def of(cls, values: dict[str, Any], artifacts: Iterable[str], *, unrolled: bool) -> ManifestReturned:
+        """The same with its digest."""
+        returned: dict[str, Any] = {"values": values, "artifacts": tuple(artifacts), "unrolled": unrolled}
+        return cls(**returned, digest=_sha256(returned))
+
+    @model_validator(mode="after")
+    def _check_digest(self) -> ManifestReturned:
+        if self.digest != _sha256(self.model_dump(mode="json", exclude={"digest"})):
+            raise ValueError("the returned values are not those of their digest")
+        return self
+
+
 class Manifest(_Document):
     """What was made, from what, by whom and when. Times are seconds since the epoch.
 
-    *results* are the small JSON results of the step: its metrics. *snapshot* is the digest of the archived
-    code, None when there is none. *signature* is None when the one who sealed has no signing key.
+    *results* are the small JSON results of the step: its metrics. *returned* is what its function returned,
+    None for a step that is no function. *snapshot* is the digest of the archived code, None when there is
+    none. *signature* is None when the one who sealed has no signing key.
     """
 
     schema_version: Literal[1]
@@ -154,12 +182,15 @@ class Manifest(_Document):
     sealed_at: float
     snapshot: Digest | None
     provider_version: str
+    returned: ManifestReturned | None = None
     signature: Signature | None = None
 
     @model_validator(mode="after")
     def _check_names(self) -> Manifest:
         if misnamed := [name for name, output in self.outputs.items() if name != output.name]:
             raise ValueError(f"output {misnamed[0]!r} has another name inside")
+        if self.returned is not None and (lost := set(self.returned.artifacts) - set(self.outputs)):
+            raise ValueError(f"the returned artifact {min(lost)!r} is not among the outputs")
         return self
 
     @property
@@ -178,11 +209,19 @@ class Manifest(_Document):
 
     def to_bytes(self) -> bytes:
         """The document as it is stored; equal manifests give equal bytes."""
-        return _canonical(self.model_dump(mode="json"))
+        return _canonical(self._document())
 
     def _signed_bytes(self) -> bytes:
         """What a signature vouches for: the document without it."""
-        return _canonical(self.model_dump(mode="json", exclude={"signature"}))
+        document = self._document()
+        del document["signature"]
+        return _canonical(document)
+
+    def _document(self) -> dict[str, Any]:
+        document = self.model_dump(mode="json")
+        if self.returned is None:  # as it was written, and signed, before there were functions
+            del document["returned"]
+        return document
 
 
 def read_manifest(datastore: Datastore, fingerprint: str, keyring: Keyring = NO_KEYS) -> Manifest:
@@ -221,6 +260,10 @@ def parse_manifest(data: bytes, fingerprint: str, keyring: Keyring = NO_KEYS) ->
 
 def _canonical(document: dict[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def _sha256(document: dict[str, Any]) -> str:
+    return hashlib.sha256(_canonical(document)).hexdigest()
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -6,7 +6,7 @@ import dataclasses
 import glob
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -140,11 +140,13 @@ class SourceFinder:
         return Source("directory", content.digest, places, content.size)
 
 
-def join_references(sources: Iterable[Source]) -> Source:
-    """The outputs of a mapped step as one folder, whose entries are called after the map indexes."""
-    members = list(sources)
-    width = max(4, len(str(len(members) - 1)))
-    return _joined(members, [f"{index:0{width}d}" for index in range(len(members))])
+def join_references(members: Mapping[int, Source]) -> Source:
+    """The outputs of a mapped step, by map index, as one folder whose entries are called after the indexes.
+
+    There is no entry for an index that is not among *members*, nor for an output that was not written.
+    """
+    width = max(4, len(str(max(members))))
+    return _joined(list(members.values()), [f"{index:0{width}d}" for index in members])
 
 
 def _joined(sources: Sequence[Source], names: Sequence[str]) -> Source:
@@ -155,6 +157,7 @@ def _joined(sources: Sequence[Source], names: Sequence[str]) -> Source:
         Place(f"{name}/{place.path}".rstrip("/"), place.uri)
         for name, source in zip(names, sources, strict=True)
         for place in source.places
+        if source.kind != "missing"
     )
     parts = [[name, source.kind, source.digest] for name, source in zip(names, sources, strict=True)]
     reasons = [source.undetermined for source in sources if source.undetermined]

@@ -45,6 +45,17 @@ def step(task_id, *arguments, script=None, **keywords):
 with DAG("{dag_id}", schedule=None, {options}):
 """
 
+FUNCTIONS_HEADER = """
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+from airflow.sdk import DAG, Asset, Param, TaskGroup, TriggerRule, task, task_group
+from airflow_mlpipe import (
+    OUTPUT, Dataset, Environment, Input, Output, Pickle, PipelineData, PipelineParameter, PythonScriptStep,
+    Run, expand_in_chunks, files_in, register_artifact, step,
+)
+"""
+
 Reaction = Callable[[], object]
 
 
@@ -168,6 +179,14 @@ class DagFiles:
         """Write the DAG file *name*: *body* stands inside ``with DAG(...)``."""
         header = HEADER.format(dag_id=self.dag_id(name), options=options)
         return self.file(f"{name}.py", header + textwrap.indent(textwrap.dedent(body), "    "))
+
+    def functions(
+        self, definitions: str, body: str, *, name: str = "pipeline", options: str = "", imports: str = ""
+    ) -> Path:
+        """Write the DAG file *name* with *definitions* at its top and *body* inside ``with DAG(...)``."""
+        opening = f'with DAG("{self.dag_id(name)}", schedule=None, {options}):\n'
+        parts = [imports, FUNCTIONS_HEADER, textwrap.dedent(definitions), opening]
+        return self.file(f"{name}.py", "\n".join(parts) + textwrap.indent(textwrap.dedent(body), "    "))
 
     def run(self, name: str = "pipeline", **conf: Any) -> RunOutcome:
         """Run the DAG of *name* once with *conf*, which also gives values to its params."""

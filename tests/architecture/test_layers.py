@@ -35,7 +35,7 @@ LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "records": {"errors"},
     "runtime": {"errors", "records"},
-    "model": {"errors"},
+    "model": {"errors", "runtime"},
     "reuse": {"errors"},
     "store": {"errors", "model"},
     "targets": {"errors", "records", "model", "store"},

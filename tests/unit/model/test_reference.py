@@ -56,3 +56,32 @@ def test_a_path_cannot_lead_out_of_the_data(tmp_path: Path, inside: str) -> None
 
 def test_a_reference_prints_as_its_address(tmp_path: Path) -> None:
     assert str(reference(tmp_path)) == f"file://{tmp_path}"
+
+
+def test_a_file_of_a_folder_has_a_reference_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "day").mkdir()
+    (tmp_path / "day" / "a.csv").write_text("a")
+    found = reference(tmp_path).file("day/a.csv", 64 * "c", 1)
+    assert (found.kind, found.digest, found.size) == ("file", 64 * "c", 1)
+    assert found.path().read_text() == "a"
+    assert str(found) == f"file://{tmp_path}/day/a.csv"
+    assert (found.name, found.output_uri) == ("model", f"file://{tmp_path}")
+    with found.open() as stream:
+        assert stream.read() == b"a"
+
+
+def test_a_reference_to_all_of_an_output_has_nothing_inside(tmp_path: Path) -> None:
+    whole = reference(tmp_path)
+    assert (whole.inside, whole.output_uri) == ("", whole.uri)
+
+
+@pytest.mark.parametrize("inside", ["../other", "/etc/passwd", "a/../../b"])
+def test_a_reference_does_not_lead_out_of_its_output(tmp_path: Path, inside: str) -> None:
+    with pytest.raises(ValueError, match="is not a path inside an output"):
+        reference(tmp_path).file(inside, 64 * "c", 1)
+
+
+def test_a_reference_to_a_file_lies_where_the_file_does(tmp_path: Path) -> None:
+    document = reference(tmp_path, "file").model_dump()
+    with pytest.raises(ValueError, match=r"is not where 'a\.csv' of 'model' lies"):
+        PipelineDataReference.model_validate({**document, "inside": "a.csv"})

@@ -20,6 +20,7 @@ from airflow_mlpipe import (
 )
 from airflow_mlpipe.errors import DefinitionError, UserError
 from airflow_mlpipe.pipeline.binding import Binder, Binding, InputToken, OutputToken
+from airflow_mlpipe.pipeline.mapped_results import MISSING
 from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.sources import SourceFinder
@@ -98,6 +99,45 @@ def test_a_reference_from_xcom_is_an_input_named_after_its_output(task: Any, fol
     binding = bind(task, folder, [reference(folder)])
     assert binding.arguments == [InputToken("prepared")]
     assert binding.inputs["prepared"].source.digest == 64 * "a"
+
+
+def numbered(folder: Path, digest: str, kind: str = "file") -> PipelineDataReference:
+    return reference(folder).model_copy(update={"digest": 64 * digest, "kind": kind})
+
+
+def test_a_list_of_references_is_one_folder_with_an_entry_for_each_index(task: Any, folder: Path) -> None:
+    members = [numbered(folder, "a"), numbered(folder, "b")]
+    (bound,) = bind(task, folder, [members]).inputs.values()
+    assert [place.path for place in bound.source.places] == ["0000", "0001"]
+
+
+def test_an_index_without_a_reference_leaves_a_gap_that_counts(task: Any, folder: Path) -> None:
+    first, second = numbered(folder, "a"), numbered(folder, "b")
+    bound = [
+        next(iter(bind(task, folder, [members]).inputs.values()))
+        for members in ([first, MISSING, second], [first, second], [MISSING, first, second])
+    ]
+    assert [[place.path for place in one.source.places] for one in bound] == [
+        ["0000", "0002"],
+        ["0000", "0001"],
+        ["0001", "0002"],
+    ]
+    assert len({one.source.digest for one in bound}) == 3
+
+
+def test_an_output_that_was_not_written_is_no_entry_and_counts(task: Any, folder: Path) -> None:
+    written, unwritten = numbered(folder, "a"), numbered(folder, "b", "missing")
+    bound = [
+        next(iter(bind(task, folder, [members]).inputs.values()))
+        for members in ([written, unwritten], [written, MISSING])
+    ]
+    assert [[place.path for place in one.source.places] for one in bound] == [["0000"], ["0000"]]
+    assert bound[0].source.digest != bound[1].source.digest
+
+
+def test_results_that_are_all_missing_are_no_input(task: Any, folder: Path) -> None:
+    with pytest.raises(UserError, match=r"argument 1 resolved to \[MISSING, MISSING\]"):
+        bind(task, folder, [[MISSING, MISSING]])
 
 
 def test_an_input_that_is_listed_and_argued_is_one_input(task: Any, folder: Path) -> None:

@@ -87,7 +87,16 @@ def test_links_in_the_bundle_stand_for_what_they_point_to(tmp_path: Path) -> Non
     assert modules(tree, "@bundle/linked/") == {"a": ["a.py"]}
 
 
-def test_a_directory_with_a_folder_of_the_reserved_name_is_refused(tmp_path: Path) -> None:
-    write_all(tmp_path, "@bundle/a.py")
-    with pytest.raises(DefinitionError, match="'@bundle/', which is the place of what comes along"):
+@pytest.mark.parametrize("name", ["@bundle/", "@function/"])
+def test_a_directory_with_a_folder_of_a_reserved_name_is_refused(tmp_path: Path, name: str) -> None:
+    write_all(tmp_path, f"{name}a.py")
+    with pytest.raises(DefinitionError, match=f"'{name}', which is the place of code that does not come"):
         CodeTree(tmp_path)
+
+
+def test_files_made_for_a_step_are_listed_beside_those_of_the_directory(tmp_path: Path) -> None:
+    write_all(tmp_path, "a.py")
+    tree = CodeTree(tmp_path)
+    assert tree.with_generated({"@function/train.py": b""}).files == ("@function/train.py", "a.py")
+    assert tree.files == ("a.py",)
+    assert CodeTree(None).with_generated({"@function/train.py": b""}).files == ("@function/train.py",)

@@ -59,9 +59,7 @@ def ship(module: str) -> None:
     """Run what would be shipped of *module* with a step in it, as the step's process does."""
     source = module + STEP
     line = source.splitlines().index("@step") + 1
-    shaken = shake(
-        source, name="score", line=line, package="", who="step 'score'", has_source_directory=False
-    )
+    shaken = shake(source, name="score", line=line, package="", who="step 'score'")
     exec(compile(shaken.source, "score.py", "exec"), {"__name__": "@function.score"})
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.journal import Journal
-from airflow_mlpipe.store.layout import journal_key
+from airflow_mlpipe.store.layout import journal_key, values_journal_key
 
 
 def test_fingerprints_are_told_newest_first_and_once(datastore: Datastore) -> None:
@@ -32,6 +32,27 @@ def test_tasks_and_map_indexes_have_journals_of_their_own(datastore: Datastore) 
     assert journal.recent("dag", "task", 0) == ("a",)
     assert journal.recent("dag", "task", 1) == ("b",)
     assert journal.recent("dag", "task", -1) == journal.recent("dag", "other", 0) == ()
+
+
+def test_of_mapped_instances_fingerprints_are_found_by_their_values_at_whatever_index(
+    datastore: Datastore,
+) -> None:
+    journal, values, others = Journal(datastore), "ab" * 32, "cd" * 32
+    journal.record_values("dag", "task", 0, "run 1", "a", values)
+    journal.record_values("dag", "task", 7, "run 2", "b", values)
+    journal.record_values("dag", "task", 0, "run 2", "c", others)
+    assert journal.with_values("dag", "task", values) == ("b", "a")
+    assert journal.with_values("dag", "task", others) == ("c",)
+    assert journal.with_values("dag", "other", values) == journal.recent("dag", "task", 0) == ()
+
+
+def test_a_fingerprint_that_is_known_for_its_values_is_not_written_again(datastore: Datastore) -> None:
+    journal, values = Journal(datastore), "ab" * 32
+    for fingerprint in ("a", "b"):
+        journal.record_values("dag", "task", 0, "run 1", fingerprint, values)
+    before = datastore.read(values_journal_key("dag", "task", values))
+    journal.record_values("dag", "task", 0, "run 2", "a", values)
+    assert datastore.read(values_journal_key("dag", "task", values)) == before
 
 
 def test_the_document_is_pinned(datastore: Datastore, clock: Any) -> None:

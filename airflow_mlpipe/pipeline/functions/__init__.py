@@ -1,0 +1,1 @@
+"""Functions as steps: what they ask for, how they are shipped, and what they are called with."""

@@ -1,0 +1,54 @@
+"""The code that is shipped for a step's function."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import tokenize
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from airflow_mlpipe.errors import DefinitionError
+from airflow_mlpipe.reuse.shaking import ShakenFunction, shake
+
+
+def shipped(function: Callable[..., Any], who: str) -> ShakenFunction:
+    """The module that is cut out for *function*, or for the one that its decorators have wrapped.
+
+    Raises DefinitionError when it cannot be shipped.
+    """
+    innermost = inspect.unwrap(function)
+    if not isinstance(innermost, types.FunctionType):
+        raise DefinitionError(
+            f"{who}: {innermost!r} is no function written with 'def', so it cannot be shipped; decorate one"
+        )
+    return shake(
+        _source(innermost, who),
+        name=innermost.__name__,
+        line=innermost.__code__.co_firstlineno,
+        package=innermost.__globals__.get("__package__") or "",
+        who=who,
+    )
+
+
+def _source(function: types.FunctionType, who: str) -> str:
+    """The text of the module in which *function* is written."""
+    try:
+        file = inspect.getsourcefile(function)
+        if file is None:
+            raise OSError("it has no source file")
+        return _text(file, Path(file).stat().st_mtime_ns)
+    except (OSError, TypeError, SyntaxError) as error:
+        raise DefinitionError(
+            f"{who}: the source of {function.__name__}() cannot be read ({error}); a step's function is "
+            "shipped as source, so define it in a file"
+        ) from error
+
+
+@functools.lru_cache(maxsize=8)
+def _text(file: str, changed: int) -> str:
+    """The text of *file*, of which each function of a module is cut; *changed* tells its versions apart."""
+    with tokenize.open(file) as stream:
+        return stream.read()
