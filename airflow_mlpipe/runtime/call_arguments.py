@@ -27,15 +27,15 @@ def arguments_of(function: Callable[..., Any], call: CallSpec, spec: LaunchSpec)
     arguments: dict[str, Any] = {}
     for name, tree in call.parameters.items():
         hint = hints.get(name, Any)
-        if isinstance(hint, UnevaluatedHint) and "value" not in tree:
-            sys.stdout.write(
-                f"airflow_mlpipe: the annotation of {name!r} cannot be evaluated in the step's process "
-                f"({hint}), so its value is handed over as if there were none\n"
-            )
         try:
             arguments[name] = _decoded(tree, hint, spec.inputs)
         except MLPipeError as error:
             raise UserError(f"{call.function} cannot be given its parameter {name!r}: {error}") from error
+        if isinstance(hint, UnevaluatedHint) and "value" not in tree and not hint.fits(arguments[name]):
+            sys.stdout.write(
+                f"airflow_mlpipe: the annotation of {name!r} cannot be evaluated in the step's process "
+                f"({hint.why}), so its value is handed over as if there were none\n"
+            )
     return {**arguments, **{name: Path(spec.outputs[name].path) for name in call.outputs}}
 
 

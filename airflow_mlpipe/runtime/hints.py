@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import itertools
 import os
+import re
 import sys
 import types
 import typing
@@ -16,10 +17,17 @@ from typing import Any
 from airflow_mlpipe.runtime.annotations import alternatives, bare
 
 
-class UnevaluatedHint(str):
-    """Why an annotation has no value here; no type, so that it asks for nothing."""
+class UnevaluatedHint:
+    """An *annotation* that has no value here, and *why*; no type, so that it asks for nothing."""
 
-    __slots__ = ()
+    def __init__(self, annotation: str, why: str) -> None:
+        self.annotation = annotation
+        self.why = why
+
+    def fits(self, value: object) -> bool:
+        """Whether the annotation has the name of the type of *value*, or of one of its bases."""
+        names = re.findall(r"\w+", self.annotation)
+        return any(base.__name__ in names for base in type(value).__mro__)
 
 
 def hints_of(owner: Any) -> dict[str, Any]:
@@ -87,7 +95,7 @@ def _evaluated(annotations: Mapping[str, Any], namespace: dict[str, Any]) -> dic
         try:
             hint = typing.get_type_hints(alone, globalns=namespace, include_extras=True)[name]
         except Exception as error:  # an annotation is an expression, and may raise anything
-            hint = UnevaluatedHint(error)
+            hint = UnevaluatedHint(str(annotation), str(error))
         hints[name] = _without_requirement(hint)
     return hints
 

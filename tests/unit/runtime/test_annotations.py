@@ -99,7 +99,7 @@ def test_each_annotation_is_evaluated_on_its_own() -> None:
     hints = hints_of(train)
     assert (hints["data"], hints["n"], hints["return"]) == (Path, int | None, bytes)
     assert isinstance(hints["model"], UnevaluatedHint)
-    assert str(hints["model"]) == "name 'Missing' is not defined"
+    assert hints["model"].why == "name 'Missing' is not defined"
     assert class_of(hints["text"]) is object
 
 
@@ -137,7 +137,7 @@ def test_fields_of_bases_count_and_unknown_ones_ask_for_nothing() -> None:
     assert isinstance(hints_of(Fitted)["broken"], UnevaluatedHint)
     assert value_hint(Typed, "loss") is float
     assert value_hint(Typed, "other") is Any
-    for hint in (dict, Any, int, list[int], UnevaluatedHint("broken")):
+    for hint in (dict, Any, int, list[int], UnevaluatedHint("Broken", "not defined")):
         assert value_hint(hint, "model") is Any
 
 

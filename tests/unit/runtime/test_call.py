@@ -260,10 +260,11 @@ def test_an_annotation_that_cannot_be_evaluated_asks_for_nothing_and_the_log_say
     ended = call(
         """
         from __future__ import annotations
-        def train(model: Missing, data: bytes, n: Missing) -> Missing: return [type(model).__name__, n]
+        def train(model: Missing, data: bytes, n: Missing, raw: t.bytes) -> Missing:
+            return [type(model).__name__, n]
         """,
         {"n": 1},
-        inputs={"model": call.folder / "model", "data": call.folder / "model"},
+        inputs={"model": call.folder / "model", "data": call.folder / "model", "raw": call.folder / "model"},
     )
     assert ended.returned == ReturnedValues({"return_value": ["bytes", 1]})
     assert ended.out == (
