@@ -1,9 +1,12 @@
-"""The example DAGs: they run, and run again with every step reused."""
+"""The example DAGs: they run, run again with every step reused, and after an edit run what they must."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
 
 import pytest
 
@@ -30,13 +33,80 @@ def test_the_retraining_runs_and_runs_again_with_every_step_reused(examples: Dag
     assert (first.path("register", "registered") / "card.json").exists()
 
 
+def test_the_retraining_in_functions_runs_and_runs_again_with_every_step_reused(examples: DagFiles) -> None:
+    first = runs_and_is_reused(examples, "retrain_digits_taskflow")
+    accuracy = first.xcoms["evaluate"]["accuracy"]
+    card = json.loads((first.returned("register").path() / "card.json").read_text())
+    assert card["test_accuracy"] == max(accuracy.values()) > 0.95
+
+
+def test_a_parameter_or_an_edit_runs_the_functions_that_it_reaches_and_what_follows(
+    examples: DagFiles,
+) -> None:
+    name = "retrain_digits_taskflow"
+    run_example(examples, name)
+    assert ran(run_example(examples, name, lr=0.02)) == {"train_network", "evaluate", "register"}
+    edit(examples, name, "hidden_layer_sizes=(32,)", "hidden_layer_sizes=(24,)")
+    assert ran(run_example(examples, name)) == {"train_network", "evaluate", "register"}
+    edit(examples, name, "drop(columns=DIGIT)", "drop(columns=[DIGIT])")
+    # They all call what was edited, and hand on what they did before.
+    assert ran(run_example(examples, name)) == {"train_logistic", "train_network", "evaluate"}
+
+
+def test_the_shards_are_scored_and_their_scores_are_reused(examples: DagFiles) -> None:
+    first = runs_and_is_reused(examples, "score_shards")
+    assert first.returned("collect") == {"scored": 80, "doubtful": ANY, "missing": []}
+    assert sum(key.startswith("score[") for key in first.actions) == 4
+
+
+def test_a_shard_that_fails_is_named_once_mended_is_scored_alone_and_so_is_a_new_one(
+    examples: DagFiles,
+) -> None:
+    flowers = examples.folder / "introduction" / "data" / "iris.csv"
+    sound = flowers.read_text()
+    lines = sound.splitlines(keepends=True)
+    lines[62] = "wet," + lines[62].partition(",")[2]  # a flower of the third shard
+    flowers.write_text("".join(lines))
+    broken = run_example(examples, "score_shards")
+    assert broken.states["score[2]"] == "failed"
+    assert broken.returned("collect")["missing"] == [2]
+    assert collected(broken) == ["0000", "0001", "0003"]
+
+    flowers.write_text(sound)
+    mended = run_example(examples, "score_shards")
+    assert ran(mended) == {"split", "score[2]", "collect"}
+    assert mended.returned("collect") == {"scored": 80, "doubtful": ANY, "missing": []}
+    assert collected(mended) == ["0000", "0001", "0002", "0003"]
+
+    assert ran(run_example(examples, "score_shards", arrived=100)) == {"split", "score[4]", "collect"}
+
+
 def test_every_example_is_run_by_a_test() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"v1_introduction", "retrain_digits"}
+    tested = {"v1_introduction", "retrain_digits", "retrain_digits_taskflow", "score_shards"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
+
+
+def run_example(examples: DagFiles, name: str, **conf: Any) -> RunOutcome:
+    return examples.run_file(examples.folder / f"{name}.py", name, **conf)
+
+
+def edit(examples: DagFiles, name: str, old: str, new: str) -> None:
+    path = examples.folder / f"{name}.py"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+
+
+def ran(outcome: RunOutcome) -> set[str]:
+    return {key for key, action in outcome.actions.items() if action == "ran"}
+
+
+def collected(outcome: RunOutcome) -> list[str]:
+    return sorted(path.name for path in outcome.xcoms["collect"]["collected"].path().iterdir())
 
 
 def runs_and_is_reused(examples: DagFiles, name: str) -> RunOutcome:
-    path = examples.folder / f"{name}.py"
-    first, second = examples.run_file(path, name), examples.run_file(path, name)
+    first, second = run_example(examples, name), run_example(examples, name)
     assert first.state == second.state == "success", first.text
     assert set(first.actions.values()) == {"ran"}
     assert set(second.actions.values()) == {"reused"}
