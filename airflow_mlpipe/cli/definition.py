@@ -115,8 +115,8 @@ _EXPLAIN = _command(
     (
         _DAG,
         Arg(("run_id",), help="The id of the run"),
-        Arg(("task_id",), help="The id of the task"),
-        Arg(("--map-index",), type=int, default=-1, help="Which instance of a mapped task"),
+        Arg(("task_id",), help="The id of the task; TASK[INDEX] is one instance of a mapped task"),
+        Arg(("--map-index",), type=int, default=-1, help="Which instance (default: all are summed up)"),
         Arg(
             ("--against",),
             metavar="RUN",
@@ -126,6 +126,7 @@ _EXPLAIN = _command(
     ),
     "explain retrain_digits manual__2026-11-02 train",
     "explain retrain_digits manual__2026-11-02 train --against manual__2026-10-26",
+    "explain score_shards manual__2026-11-02 'score[17]'",
 )
 _RUNS = _command(
     "runs",

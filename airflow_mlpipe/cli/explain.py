@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Namespace
 from collections.abc import Iterator
+from contextlib import suppress
 
 from airflow_mlpipe.cli.command import command
 from airflow_mlpipe.cli.output import print_document, printable
+from airflow_mlpipe.errors import NotFoundError
 from airflow_mlpipe.pipeline.explaining.explain import explain
 from airflow_mlpipe.pipeline.explaining.explanation import Baseline, Cause, Change, Choice, Explanation
+from airflow_mlpipe.pipeline.explaining.instances import Instances, instances_of
 from airflow_mlpipe.reuse.phrases import full, listing
 
 _CHOSEN: dict[Choice, str] = {
@@ -18,13 +22,35 @@ _CHOSEN: dict[Choice, str] = {
     "producer": ", which made the outputs",
 }
 _LONG = 100
+_INSTANCE = re.compile(r"(.+)\[(\d{1,9})\]")
 
 
 @command
 def run(args: Namespace) -> None:
-    """Explain one task instance."""
-    explanation = explain(args.dag_id, args.run_id, args.task_id, args.map_index, against=args.against)
+    """Explain one task instance, or tell of all instances of a mapped task what each did."""
+    task_id, map_index = _instance(args.task_id, args.map_index)
+    try:
+        explanation = explain(args.dag_id, args.run_id, task_id, map_index, against=args.against)
+    except NotFoundError:
+        if map_index >= 0 or args.against is not None:
+            raise
+        with suppress(NotFoundError):
+            found = instances_of(args.dag_id, args.run_id, task_id)
+            print_document(found.as_document(), args.output, text_of_all(found))
+            return
+        raise
     print_document(explanation.as_document(), args.output, text_of(explanation))
+
+
+def _instance(task: str, map_index: int) -> tuple[str, int]:
+    """The task id and the map index of ``task`` or ``task[index]``."""
+    named = _INSTANCE.fullmatch(task)
+    return (named[1], int(named[2])) if named is not None else (task, map_index)
+
+
+def text_of_all(found: Instances) -> str:
+    """All instances of a mapped step: how many did what, and why."""
+    return printable("\n".join([f"{found.step}: {found.sentence()}", "", *found.reasons()]))
 
 
 def text_of(explanation: Explanation) -> str:
@@ -71,6 +97,8 @@ def _change(change: Change) -> Iterator[str]:
     if change.note is not None:
         yield f"  {change.note}"
     if change.code is not None:
+        if change.code.names:
+            yield f"  in {listing(change.code.names)}"
         yield from (f"  {line}" for line in change.code.diff.split("\n")[:-1])
         if change.code.note is not None:
             yield f"  ({change.code.note})"

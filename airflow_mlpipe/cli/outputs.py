@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
+from airflow_mlpipe.cli.artifacts import artifact_in
 from airflow_mlpipe.cli.command import command
 from airflow_mlpipe.cli.output import print_rows
 from airflow_mlpipe.cli.selection import Selected, select
@@ -27,10 +28,14 @@ def run(args: Namespace) -> None:
 def _rows(selected: Selected, *, files: bool) -> Iterator[dict[str, Any]]:
     from airflow_mlpipe.store.listing import entries_of
 
-    for output in selected.manifest().outputs.values():
+    manifest = selected.manifest()
+    for output in manifest.outputs.values():
+        artifact = artifact_in(selected.datastore, manifest, output)
         yield {
             "name": output.name,
             "kind": output.kind,
+            "format": None if artifact is None else artifact.format,
+            "type": None if artifact is None else artifact.type,
             "size": output.size,
             "sha256": output.digest,
             "uri": selected.datastore.uri(output.key),
@@ -39,6 +44,8 @@ def _rows(selected: Selected, *, files: bool) -> Iterator[dict[str, Any]]:
             yield {
                 "name": f"{output.name}/{entry.path}",
                 "kind": "file",
+                "format": None,
+                "type": None,
                 "size": entry.size,
                 "sha256": entry.digest,
                 "uri": selected.datastore.uri(f"{output.key}/{entry.path}"),

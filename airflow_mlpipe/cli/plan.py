@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from airflow_mlpipe.cli.output import print_document, print_rows
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.pipeline.planning.plan import Plan, PlannedStep
 from airflow_mlpipe.pipeline.planning.planner import plan
-from airflow_mlpipe.reuse.phrases import span
+from airflow_mlpipe.reuse.phrases import by_reason, span
 
 SOMETHING_TO_DO = 3
 
@@ -33,7 +33,7 @@ def run(args: Namespace) -> None:
         dag = find_dag(args.dag_id, args.bundle_name or ())
     planned = plan(dag, conf, logical_date=args.logical_date)
     if args.output == "table" and planned.steps:
-        print_rows(list(_rows(planned)), args.output)
+        print_rows(list(rows_of(planned)), args.output)
     print_document(planned.as_document(), args.output, f"{planned.summary()}.")
     if args.exit_code and not planned.runs_nothing:
         raise SystemExit(SOMETHING_TO_DO)
@@ -49,8 +49,8 @@ def _conf(text: str | None) -> dict[str, Any]:
     return conf
 
 
-def _rows(planned: Plan) -> Iterator[dict[str, str]]:
-    """A row for each step; instances of a mapped one share a row for each action."""
+def rows_of(planned: Plan) -> Iterator[dict[str, str]]:
+    """A row of text for each step; instances of a mapped one share a row for each action."""
     for task_id, instances in groupby(planned.steps, key=lambda step: step.task_id):
         steps = list(instances)
         for action in ("reuse", "run", "unknown"):
@@ -62,9 +62,16 @@ def _row(task_id: str, chosen: list[PlannedStep], of: int) -> dict[str, str]:
     first = chosen[0]
     saved = sum(step.saved_seconds or 0 for step in chosen)
     mapped = first.map_index >= 0
+    instances = ((step.map_index, _alike(step), step.reason) for step in chosen)
     return {
         "task": task_id,
         "action": f"{first.action} {len(chosen)} of {of}" if mapped else first.action,
-        "why": f"{first.name}: {first.reason}" if mapped and of > 1 else first.reason,
+        "why": "\n".join(by_reason(instances)) if mapped else first.reason,
         "saves": span(saved) if saved else "",
     }
+
+
+def _alike(step: PlannedStep) -> Hashable:
+    """Equal for instances of a mapped step that one of them tells of well enough."""
+    # Each reuse names outputs of its own.
+    return step.waits_for, "reuse" in (step.action, step.expected_action) or step.reason

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
+from airflow_mlpipe.cli.artifacts import artifact_in
 from airflow_mlpipe.cli.command import command
 from airflow_mlpipe.cli.output import print_document
 from airflow_mlpipe.cli.selection import Selected, select
 from airflow_mlpipe.errors import NotFoundError
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
+from airflow_mlpipe.reuse.explain import parameters_in_words
 from airflow_mlpipe.reuse.phrases import short, span
 from airflow_mlpipe.store.manifest import Manifest, ManifestOutput
 from airflow_mlpipe.store.progress import readable_size
@@ -59,7 +61,10 @@ def _manifest_lines(selected: Selected, manifest: Manifest, keyring: Keyring) ->
     yield f"  signature    {_signature_words(manifest, keyring)}"
     yield "outputs"
     for output in manifest.outputs.values():
-        yield f"  {output.name}: {_output_words(output)}"
+        yield f"  {output.name}: {_output_words(selected, manifest, output)}"
+    if manifest.returned is not None and manifest.returned.values:
+        yield "returned"
+        yield from (f"  {name}: {short(value)}" for name, value in manifest.returned.values.items())
     yield "metrics" if manifest.results else "metrics: none"
     for name, value in manifest.results.items():
         yield f"  {name}: {short(value)}"
@@ -78,14 +83,18 @@ def _signature_words(manifest: Manifest, keyring: Keyring) -> str:
     return f"by key {manifest.signature.key_id}{checked}"
 
 
-def _output_words(output: ManifestOutput) -> str:
-    return f"{output.kind}, {readable_size(output.size)}, sha256 {output.digest}"
+def _output_words(selected: Selected, manifest: Manifest, output: ManifestOutput) -> str:
+    artifact = artifact_in(selected.datastore, manifest, output)
+    kind = output.kind if artifact is None else f"returned, {artifact.type} as {artifact.format}"
+    return f"{kind}, {readable_size(output.size)}, sha256 {output.digest}"
 
 
 def _part_words(part: str, value: Any) -> str:
     if part == "code" and isinstance(value, dict):
         files = value.get("files", {})
         return f"{len(files)} files count ({value.get('scope')}): {short(', '.join(files))}"
+    if part == "parameters" and isinstance(value, dict):
+        return ", ".join(parameters_in_words(value))
     if isinstance(value, dict):
         return ", ".join(f"{key} {short(item)}" for key, item in value.items())
     return short(value)

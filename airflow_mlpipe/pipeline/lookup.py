@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from airflow_mlpipe.errors import StoreError
@@ -197,17 +197,24 @@ def _nearest(
     """The nearest of the task's latest recipes, and how this one differs; twice None when there is none.
 
     The latest are those of the first store that knows any: a deployment that is new is told of its elders.
+    For an instance of a mapped task they are those of its index, and those with its values at any index: when
+    something is put in front of what is mapped over, all others have another index.
     """
-    of_task = identity.dag_id, identity.task_id, identity.map_index
-    recent = next(filter(None, (Journal(store).recent(*of_task) for store in stores)), ())
-    if preparation.fingerprint in recent:
+    task, values = (identity.dag_id, identity.task_id), preparation.recipe.values_digest()
+    recent = _first(Journal(store).recent(*task, identity.map_index) for store in stores)
+    alike = _first(Journal(store).with_values(*task, values) for store in stores if identity.map_index >= 0)
+    if preparation.fingerprint in (*recent, *alike):
         return preparation.fingerprint, ()
-    compared = _compared(recent[:COMPARED], preparation, stores)
-    return min(compared, key=lambda pair: len(pair[1]), default=(None, None))
+    latest = dict.fromkeys((*alike[:COMPARED], *recent[:COMPARED]))
+    return min(_compared(latest, preparation, stores), key=lambda pair: len(pair[1]), default=(None, None))
+
+
+def _first(found: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return next(filter(None, found), ())
 
 
 def _compared(
-    fingerprints: tuple[str, ...], preparation: Preparation, stores: Stores
+    fingerprints: Iterable[str], preparation: Preparation, stores: Stores
 ) -> Iterator[tuple[str, tuple[Difference, ...]]]:
     for fingerprint in fingerprints:
         try:

@@ -74,9 +74,11 @@ class Recorder:
     def _remember(self, outcome: Outcome) -> None:
         """What later decisions are explained with."""
         identity, fingerprint = self.identity, outcome.manifest.fingerprint
-        Journal(self.datastore).record(
-            identity.dag_id, identity.task_id, identity.map_index, identity.run_id, fingerprint
-        )
+        journal = Journal(self.datastore)
+        entry = identity.dag_id, identity.task_id, identity.map_index, identity.run_id, fingerprint
+        journal.record(*entry)
+        if identity.map_index >= 0:
+            journal.record_values(*entry, self.preparation.recipe.values_digest())
         # What was said after these outputs were sealed is of them: it withdrew their manifest.
         if outcome.decision.action == "run" and self.datastore.exists(manifest_key(fingerprint)):
             Invalidations(self.datastore).forget(fingerprint)

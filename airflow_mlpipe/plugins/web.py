@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, HTTPException, Path
 
 from airflow_mlpipe.errors import DocumentError, MLPipeError, NotFoundError
 from airflow_mlpipe.pipeline.explaining.explain import explain
+from airflow_mlpipe.pipeline.explaining.instances import instances_of
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.store.datastore import Datastore
@@ -75,6 +76,16 @@ def explanation(
             dag_id, run_id, task_id, map_index, against=against, may_see=lambda other: other == dag_id
         )
         return found.as_document()
+
+
+@app.get(
+    "/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/instances",
+    dependencies=[Depends(requires_access_dag("GET", DagAccessEntity.RUN))],
+)
+def instances(dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+    """What the instances of a mapped task did, and why, to those who may see the runs of its DAG."""
+    with _mistakes_as_answers():
+        return instances_of(dag_id, run_id, task_id).as_document()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import io
 import tokenize
@@ -16,11 +17,13 @@ LONGEST_DIFF = 200  # lines
 class CodeDifference:
     """How the text of one file changed: a unified diff that ends in a line feed, or "" for none.
 
-    ``note`` says why there is no diff, or what is missing of it; None for a whole one.
+    ``note`` says why there is no diff, or what is missing of it; None for a whole one. ``names`` are those of
+    the functions, classes and variables of a module that came, went or changed, in an order of their own.
     """
 
     diff: str
     note: str | None = None
+    names: tuple[str, ...] = ()
 
 
 def code_difference(path: str, old: bytes | None, new: bytes | None) -> CodeDifference:
@@ -41,7 +44,37 @@ def code_difference(path: str, old: bytes | None, new: bytes | None) -> CodeDiff
         return CodeDifference("", "no line of it differs: it is empty, or its encoding has changed")
     left = len(lines) - LONGEST_DIFF
     note = f"{left} more lines of the diff are not shown" if left > 0 else None
-    return CodeDifference("\n".join(lines[:LONGEST_DIFF]) + "\n", note)
+    names = _changed_names(old or b"", new or b"") if path.endswith(".py") else ()
+    return CodeDifference("\n".join(lines[:LONGEST_DIFF]) + "\n", note, names)
+
+
+def _changed_names(old: bytes, new: bytes) -> tuple[str, ...]:
+    """The names that two modules bind differently; none when one of them is no Python of this version."""
+    try:
+        before, after = _definitions(ast.parse(old).body), _definitions(ast.parse(new).body)
+    except (SyntaxError, ValueError, RecursionError):
+        return ()
+    return tuple(sorted(name for name in {*before, *after} if before.get(name) != after.get(name)))
+
+
+def _definitions(body: list[ast.stmt]) -> dict[str, list[str]]:
+    """By name, the statements of a module that bind it, without where they stand."""
+    found: dict[str, list[str]] = {}
+    for statement in body:
+        for name in _bound(statement):
+            found.setdefault(name, []).append(ast.dump(statement))
+    return found
+
+
+def _bound(statement: ast.stmt) -> set[str]:
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {statement.name}
+    if isinstance(statement, ast.If):  # what stood inside a function is kept below "if True:"
+        return {name for inner in statement.body for name in _bound(inner)}
+    if isinstance(statement, (ast.Import, ast.ImportFrom)):
+        return {alias.asname or alias.name.partition(".")[0] for alias in statement.names}
+    names = (node for node in ast.walk(statement) if isinstance(node, ast.Name))
+    return {node.id for node in names if isinstance(node.ctx, ast.Store)}
 
 
 def _lines(data: bytes | None) -> list[str] | str:

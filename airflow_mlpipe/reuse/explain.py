@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from airflow_mlpipe.reuse.canonical import encode
+from airflow_mlpipe.reuse.code_tree import BUNDLE, FUNCTION
+from airflow_mlpipe.reuse.input_lists import lists_of_inputs
 from airflow_mlpipe.reuse.phrases import short
 from airflow_mlpipe.reuse.recipe import PARTS, Recipe
 
@@ -58,25 +60,31 @@ class Difference:
     @property
     def noun(self) -> str:
         """What differs, such as ``argument --lr``."""
-        return f"{_NOUNS[self.part]} {self.subject}".strip()
+        if self.part == "code":
+            return _code_noun(self.subject)
+        return _SUBJECTS.get((self.part, self.subject), f"{_NOUNS[self.part]} {self.subject}".strip())
 
     def sentence(self, say: Callable[[Any], str] = short) -> str:
         """The difference in a few words, such as ``argument --lr 0.1 -> 0.2``; *say* words the values."""
         if self.change != "changed":
             return f"{self.noun} {self.change}"
+        old, new = (_as_said(self.part, value, say) for value in (self.old, self.new))
+        if old == new and type(self.old) is not type(self.new):
+            old, new = say(repr(self.old)), say(repr(self.new))
         if self.part in ("code", "inputs"):
-            return f"{self.noun} changed ({say(self.old)} -> {say(self.new)})"
-        return f"{self.noun} {say(self.old)} -> {say(self.new)}"
+            return f"{self.noun} changed ({old} -> {new})"
+        return f"{self.noun} {old} -> {new}"
 
 
 def differences(old: Recipe, new: Recipe) -> tuple[Difference, ...]:
     """All that differs, part by part in the order of the recipe; empty when the recipes are equal."""
     before, after = old.part_digests(), new.part_digests()
+    differing = [part for part in PARTS if before[part] != after[part]]
     return tuple(
         difference
-        for part in PARTS
-        if before[part] != after[part]
-        for difference in _in_part(part, getattr(old, part), getattr(new, part))
+        for part in differing
+        for difference in _between(part, old, new)
+        if "inputs" not in differing or not _is_told_by_inputs(difference)
     )
 
 
@@ -84,6 +92,56 @@ def equal_parts(old: Recipe, new: Recipe) -> tuple[str, ...]:
     """The parts that are the same, in the order of the recipe."""
     before, after = old.part_digests(), new.part_digests()
     return tuple(part for part in PARTS if before[part] == after[part])
+
+
+def parameters_in_words(parameters: dict[str, Any]) -> Iterator[str]:
+    """The parameters of a recipe, each with its value, such as ``config.depth 3``."""
+    for subject, leaf in _flat_parameters(parameters).items():
+        yield f"{subject} {_as_said('parameters', leaf, short)}"
+
+
+def _between(part: str, old: Recipe, new: Recipe) -> Iterator[Difference]:
+    """What differs in one part, which does differ."""
+    if part == "inputs" and (found := list(_in_inputs(old, new))):
+        yield from found
+    else:
+        yield from _in_part(part, getattr(old, part), getattr(new, part))
+
+
+def _in_inputs(old: Recipe, new: Recipe) -> Iterator[Difference]:
+    """What differs in the inputs, those in lists compared with those whose place they have."""
+    before, after = dict(old.inputs), dict(new.inputs)
+    for lists in lists_of_inputs(old, new):
+        for name, now in lists.pairs:
+            yield from _in_pair(now, before.pop(name), after.pop(now))
+        for name in lists.removed:
+            yield Difference("inputs", name, _digest(before.pop(name)), ABSENT)
+        for name in lists.added:
+            yield Difference("inputs", name, ABSENT, _digest(after.pop(name)))
+        if lists.order is not None:
+            yield Difference("inputs", f"{lists.parameter} order", sorted(lists.order), list(lists.order))
+    for name in [name for name in before if name not in after]:
+        yield Difference("inputs", name, _digest(before.pop(name)), ABSENT)
+    for name in [name for name in after if name not in before]:
+        yield Difference("inputs", name, ABSENT, _digest(after.pop(name)))
+    yield from _in_pair(None, before, after)
+
+
+def _in_pair(name: str | None, old: Any, new: Any) -> Iterator[Difference]:
+    """What differs between two inputs called *name*, or between all inputs of two recipes."""
+    if not _same(old, new):
+        before, after = (old, new) if name is None else ({name: old}, {name: new})
+        yield from _in_part("inputs", before, after)
+
+
+def _digest(document: Any) -> Any:
+    return document.get("digest") if isinstance(document, dict) else document
+
+
+def _is_told_by_inputs(difference: Difference) -> bool:
+    """Whether it says no more than that an input came or went, which the part "inputs" says of it."""
+    there = [value for value in (difference.old, difference.new) if value is not ABSENT]
+    return difference.part == "parameters" and len(there) == 1 and _is_input(there[0])
 
 
 def _in_part(part: str, old: Any, new: Any) -> Iterator[Difference]:
@@ -116,6 +174,26 @@ def _flat(document: dict[str, Any]) -> dict[str, Any]:
         else:
             flat[key] = value
     return flat
+
+
+def _flat_parameters(document: dict[str, Any]) -> dict[str, Any]:
+    return {subject: leaf for name, tree in document.items() for subject, leaf in _leaves(name, tree)}
+
+
+def _leaves(subject: str, tree: Any) -> Iterator[tuple[str, Any]]:
+    """The leaves of a tree: values, and what stands for an input or for a result that is missing."""
+    ((kind, inner),) = tree.items() if isinstance(tree, dict) and len(tree) == 1 else [("", None)]
+    if kind == "dict" and isinstance(inner, dict) and inner:
+        for key, item in inner.items():
+            yield from _leaves(f"{subject}.{key}", item)
+    elif kind == "list" and isinstance(inner, list) and inner:
+        for position, item in enumerate(inner):
+            yield from _leaves(f"{subject}[{position}]", item)
+    elif kind == "value" and isinstance(inner, dict) and inner:
+        for key, item in inner.items():
+            yield from _leaves(f"{subject}.{key}", {"value": item})
+    else:
+        yield subject, inner if kind == "value" else tree
 
 
 def _flat_code(document: dict[str, Any]) -> dict[str, Any]:
@@ -162,10 +240,35 @@ def _is_flag(item: Any) -> bool:
 
 _FLATTEN: dict[str, Callable[[Any], dict[str, Any]]] = {
     "code": _flat_code,
+    "parameters": _flat_parameters,
     "inputs": _flat_inputs,
     "environment": _flat_environment,
     "arguments": _flat_arguments,
 }
+
+
+def _as_said(part: str, value: Any, say: Callable[[Any], str]) -> str:
+    if part == "parameters" and _is_input(value):
+        return f"input {value['input']}"
+    if part == "parameters" and value == _MISSING:
+        return "a missing result"
+    return say(value)
+
+
+def _is_input(leaf: Any) -> bool:
+    return isinstance(leaf, dict) and leaf.keys() == {"input"}
+
+
+def _code_noun(subject: str) -> str:
+    """A file as people know it: a function by its name, what came along from the bundle by its path there."""
+    if subject.startswith(FUNCTION):
+        return f"function {subject.removeprefix(FUNCTION).removesuffix('.py')}"
+    return subject.removeprefix(BUNDLE)
+
+
+_MISSING = {"missing": True}
+
+_SUBJECTS = {("step", "fields"): "returned fields", ("step", "unrolls"): "unrolling of what is returned"}
 
 _NOUNS = {
     "step": "step's",

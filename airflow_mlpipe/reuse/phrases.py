@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
@@ -34,3 +34,30 @@ def listing(items: Sequence[str], limit: int = 6) -> str:
     """Items joined by commas; beyond *limit* only their number is told."""
     shown = ", ".join(items[:limit])
     return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
+
+
+def indexes(of: Iterable[int], limit: int = 6) -> str:
+    """Map indexes as instances are named, neighbours as one: ``[17], [20..39]``; cut as a listing is."""
+    runs: list[list[int]] = []
+    for index in sorted(of):
+        if runs and runs[-1][-1] + 1 == index:
+            runs[-1][1:] = [index]
+        else:
+            runs.append([index])
+    return listing([f"[{'..'.join(map(str, run))}]" for run in runs], limit)
+
+
+def by_reason(instances: Iterable[tuple[int, Hashable, str]], most: int = 5) -> Iterator[str]:
+    """Which instances of a mapped step have which reason, a line for those that are alike.
+
+    An instance is its map index, what makes it alike to others, and its reason. Beyond *most* lines only the
+    number of instances is told.
+    """
+    alike: dict[Hashable, dict[int, str]] = {}
+    for index, kind, reason in instances:
+        alike.setdefault(kind, {})[index] = reason
+    for reasons in list(alike.values())[:most]:
+        first, *others = dict.fromkeys(reasons.values())
+        yield f"{indexes(reasons)}{', the first' if others else ''}: {first}"
+    if left := sum(map(len, list(alike.values())[most:])):
+        yield f"{left} more for other reasons"

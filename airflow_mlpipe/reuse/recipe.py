@@ -47,6 +47,10 @@ class Recipe:
         """SHA-256 over the digests of the parts: 64 hex digits, the address of the step's outputs."""
         return digest({"schema_version": SCHEMA_VERSION, "parts": self.part_digests()})
 
+    def values_digest(self) -> str:
+        """The digest of what the step is given, which tells the instances of a mapped one apart."""
+        return digest([self.arguments, self.parameters, self.inputs])
+
     def as_document(self) -> dict[str, Any]:
         """The recipe as JSON, for the manifest."""
         return {"schema_version": SCHEMA_VERSION, **{name: getattr(self, name) for name in PARTS}}

@@ -51,7 +51,7 @@ def test_a_helper_at_the_root_of_the_bundle_comes_along_and_counts(shared: DagFi
     edit(shared.folder / "common/words.py", "'two'", "'two', 'three'")
     changed = shared.run()
     assert changed.actions == {"count": "ran", "shout": "ran"}
-    assert changed.decision("count")["reason"].startswith("@bundle/common/words.py changed (")
+    assert changed.decision("count")["reason"].startswith("common/words.py changed (")
     assert changed.read("count", "count") == "<3>"
 
 

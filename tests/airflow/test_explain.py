@@ -20,6 +20,7 @@ from airflow_mlpipe import explain
 from airflow_mlpipe.cli.explain import text_of
 from airflow_mlpipe.errors import NotFoundError
 from airflow_mlpipe.pipeline.explaining.explanation import Explanation
+from airflow_mlpipe.pipeline.explaining.instances import instances_of
 from airflow_mlpipe.store.layout import recipe_key
 from airflow_mlpipe.store.run_record import RunRecords
 from tests.airflow.harness import DagFiles, RunOutcome
@@ -343,6 +344,20 @@ def test_the_web_app_serves_the_same_document(single: DagFiles, web: TestClient)
     answer = web.get(route(single, second, "train"), params={"against": first.run_id})
     assert answer.status_code == 200
     assert answer.json() == why(single, second, "train", against=first.run_id).as_document()
+
+
+def test_the_web_app_sums_up_the_instances_of_a_mapped_step(dags: DagFiles, web: TestClient) -> None:
+    dags.script("make.py", "import sys; open(sys.argv[2], 'w').write(sys.argv[1])")
+    dags.dag("""
+        out = PipelineData("out")
+        PythonScriptStep.partial(task_id="make", source_directory="src", script_name="make.py", outputs=[out]
+        ).expand(arguments=[["a", out], ["b", out]])
+    """)
+    run = dags.run()
+    of_instances = route(dags, run, "make").replace("explanation", "instances")
+    assert web.get(of_instances).json() == instances_of(dags.dag_id(), run.run_id, "make").as_document()
+    assert web.get(of_instances).json()["counts"] == {"ran": 2}
+    assert web.get(of_instances.replace("make", "nothing")).status_code == 404
 
 
 def test_the_web_app_tells_what_is_missing_from_what_is_broken(

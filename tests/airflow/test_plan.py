@@ -429,7 +429,8 @@ def test_what_a_mapped_step_hands_on_is_collected_and_mapped_over(dags: DagFiles
     assert of(made, "sum").reason.startswith(
         "until count is done; with the same bytes as last time it would be"
     )
-    assert of(made, "again").action == "unknown"
+    assert of(made, "again[0]").action == "unknown"
+    assert of(made, "again[1]").action == "reuse"
 
 
 def test_a_step_in_a_mapped_group_is_planned_for_each_instance(dags: DagFiles) -> None:
@@ -532,7 +533,7 @@ def test_instances_of_a_mapped_step_share_a_line_for_each_action(
     text = capsys.readouterr().out
     assert "reuse 2 of 3" in text
     assert "run 1 of 3" in text
-    assert "count[0]: argument 1 a -> A" in text
+    assert "[0]: argument 1 a -> A" in text
 
 
 def test_json_on_standard_output_is_the_plan_and_nothing_else(

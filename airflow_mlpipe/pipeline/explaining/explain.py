@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
-from itertools import zip_longest
 
 from airflow_mlpipe.errors import NotFoundError
 from airflow_mlpipe.model.reference import ProducerReference
@@ -13,6 +13,7 @@ from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.reuse.code_difference import LARGEST_FILE, CodeDifference, code_difference
 from airflow_mlpipe.reuse.explain import Difference, differences, equal_parts
+from airflow_mlpipe.reuse.input_lists import lists_of_inputs
 from airflow_mlpipe.reuse.recipe import PARTS, Recipe
 from airflow_mlpipe.store.run_record import InputOrigin, RunRecord
 
@@ -84,12 +85,14 @@ class _Comparison:
         before, after = self._history.recipe(old), self._history.recipe(new)
         found = differences(before, after)
         code = self._code(found, (old, before), (new, after))
+        moved = {name: was for lists in lists_of_inputs(before, after) for was, name in lists.pairs}
         changes = []
         for difference in found:
             if difference.part == "code" and difference.subject in code:
                 changes.append(Change(difference, code=code[difference.subject]))
-            elif _is_content(difference, before, after):
-                changes.append(self._input(difference, old, new, depth))
+            elif _is_content(difference, after):
+                then = () if difference.change == "added" else _origins(old, moved, difference.subject)
+                changes.append(self._input(difference, then, old, new, depth))
             else:
                 changes.append(Change(difference))
         return tuple(changes), equal_parts(before, after)
@@ -116,39 +119,44 @@ class _Comparison:
         self._diffs_left -= 1
         return code_difference(name, old.files.get(name), new.files.get(name))
 
-    def _input(self, difference: Difference, old: PastRun, new: PastRun, depth: int) -> Change:
-        """An input that holds something else than before, and why."""
+    def _input(
+        self, difference: Difference, then: tuple[InputOrigin, ...], old: PastRun, new: PastRun, depth: int
+    ) -> Change:
+        """An input that holds something else than before, when it consisted of *then*, and why."""
         name = difference.subject
         if new.record is None:
             return Change(difference, note=f"what it consisted of in {new} is not recorded any more")
         if name in new.record.datasets:
             return _dataset(difference, old, new.record.datasets[name])
         now = new.record.inputs.get(name, ())
-        then = () if old.record is None else old.record.inputs.get(name, ())
-        pairs = [(was, is_now) for was, is_now in zip_longest(then, now) if is_now is not None]
-        changed = [pair for pair in pairs if pair[0] is None or pair[0].digest != pair[1].digest]
+        changed = _changed(then, now)
         notes = []
         if then and len(then) != len(now):
             notes.append(f"the number of its outputs is {len(now)}, and was {len(then)}")
+        elif now and not changed:
+            notes.append("its outputs are the same in another order")
         if len(changed) > MOST_CAUSES:
             notes.append(f"{len(changed) - MOST_CAUSES} more of its outputs changed")
-        causes = tuple(self._cause(*pair, depth) for pair in changed[:MOST_CAUSES])
+        is_new = bool(then) or difference.change == "added"
+        causes = tuple(self._cause(*pair, depth, is_new=is_new) for pair in changed[:MOST_CAUSES])
         return Change(difference, causes=causes, note="; ".join(notes) or None)
 
-    def _cause(self, old: InputOrigin | None, new: InputOrigin, depth: int) -> Cause:
+    def _cause(self, old: InputOrigin | None, new: InputOrigin, depth: int, *, is_new: bool) -> Cause:
+        """What became of *old*; None when *new* was not there before, or nobody knows (*is_new*)."""
         before = None if old is None else old.producer
-        changes, note = self._why(old, new, depth)
+        changes, note = self._why(old, new, depth, is_new=is_new)
         return Cause(new.output, new.producer, before, changes, note)
 
     def _why(
-        self, old: InputOrigin | None, new: InputOrigin, depth: int
+        self, old: InputOrigin | None, new: InputOrigin, depth: int, *, is_new: bool
     ) -> tuple[tuple[Change, ...], str | None]:
         """How the step that made *new* differs from the one that made *old*, or a note in place of that."""
         if not all(self._may_see(origin.producer.dag_id) for origin in (old, new) if origin is not None):
             return (), "another DAG made it, whose explanation says why"
         made_by = self._history.run(new.producer, new.fingerprint)
         if old is None:
-            return (), f"what was there before is not known; {_recorded(made_by)}"
+            before = "it was not there before" if is_new else "what was there before is not known"
+            return (), f"{before}; {_recorded(made_by)}"
         if old.fingerprint == new.fingerprint:
             return (), f"the same recipe did not make the same bytes again; {_recorded(made_by)}"
         pair = (old.fingerprint, new.fingerprint)
@@ -181,10 +189,41 @@ class _Snapshot:
         return None
 
 
-def _is_content(difference: Difference, before: Recipe, after: Recipe) -> bool:
-    """Whether it is the content of an input that differs, rather than how the input is read."""
-    name = difference.subject
-    return difference.part == "inputs" and name in before.inputs and name in after.inputs
+def _is_content(difference: Difference, after: Recipe) -> bool:
+    """Whether it is the content of an input that differs, or is new, rather than how the input is read."""
+    is_there = difference.change != "removed" and difference.subject in after.inputs
+    return difference.part == "inputs" and is_there
+
+
+def _origins(run: PastRun, moved: Mapping[str, str], name: str) -> tuple[InputOrigin, ...]:
+    """What the input consisted of in *run*, in which it may have had another name."""
+    return () if run.record is None else run.record.inputs.get(moved.get(name, name), ())
+
+
+def _changed(
+    then: tuple[InputOrigin, ...], now: tuple[InputOrigin, ...]
+) -> list[tuple[InputOrigin | None, InputOrigin]]:
+    """The outputs that an input consists of and did not before, each with that whose place it took, if any.
+
+    Which place one has does not matter: another in front of them changes none.
+    """
+    kept = Counter(origin.digest for origin in then) & Counter(origin.digest for origin in now)
+    new, gone = _others(now, kept), _others(then, kept)
+    by_index = {(origin.producer.task_id, origin.producer.map_index): origin for origin in gone}
+    pairs = [(by_index.pop((item.producer.task_id, item.producer.map_index), None), item) for item in new]
+    left = iter(by_index.values())
+    return [(was or next(left, None), item) for was, item in pairs]
+
+
+def _others(origins: tuple[InputOrigin, ...], kept: Mapping[str, int]) -> list[InputOrigin]:
+    """*origins* without as many of each content as are *kept*."""
+    left, others = dict(kept), []
+    for origin in origins:
+        if left.get(origin.digest, 0):
+            left[origin.digest] -= 1
+        else:
+            others.append(origin)
+    return others
 
 
 def _dataset(difference: Difference, old: PastRun, now: Mapping[str, str]) -> Change:

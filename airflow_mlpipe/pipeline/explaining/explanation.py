@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from airflow_mlpipe.model.reference import ProducerReference
@@ -60,7 +60,7 @@ class Change:
     note: str | None = None
 
     def as_document(self) -> dict[str, Any]:
-        code = None if self.code is None else {"diff": self.code.diff, "note": self.code.note}
+        code = None if self.code is None else {**asdict(self.code), "names": list(self.code.names)}
         return {
             **self.difference.as_document(),
             "sentence": self.difference.sentence(),

@@ -8,18 +8,21 @@ from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 
+from airflow.sdk import TaskInstanceState
 from airflow.sdk.definitions._internal.types import NOTSET, is_arg_set
 from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 from airflow.sdk.definitions.param import process_params
 from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time.comms import (
     ErrorResponse,
+    GetTaskStates,
     GetTICount,
     GetVariable,
     GetXComCount,
     GetXComSequenceItem,
     GetXComSequenceSlice,
     MaskSecret,
+    TaskStatesResult,
     TICount,
     VariableResult,
     XComCountResponse,
@@ -200,17 +203,24 @@ class _Supervisor:
             return TICount(count=sum(self._run.count(task_id) for task_id in message.task_ids or ()))
         if isinstance(message, GetXComCount):
             self._run.count(message.task_id)
-            return XComCountResponse(len=len(self._run.values(message.task_id, message.key)))
+            return XComCountResponse(len=self._run.number_of_values(message.task_id, message.key))
         if isinstance(message, GetXComSequenceItem):
-            values = self._run.values(message.task_id, message.key)
-            if not -len(values) <= message.offset < len(values):
-                return ErrorResponse(error=ErrorType.XCOM_NOT_FOUND)
-            return XComSequenceIndexResult(root=serialize(values[message.offset]))
+            # A slice takes the last item as [-1:None], and none at all where there is no such position.
+            one = slice(message.offset, None if message.offset == -1 else message.offset + 1)
+            for value in self._run.some_values(message.task_id, message.key, one):
+                return XComSequenceIndexResult(root=serialize(value))
+            return ErrorResponse(error=ErrorType.XCOM_NOT_FOUND)
         if isinstance(message, GetXComSequenceSlice):
-            values = self._run.values(message.task_id, message.key)
-            return XComSequenceSliceResult(
-                root=[serialize(value) for value in values[message.start : message.stop : message.step]]
-            )
+            some = slice(message.start, message.stop, message.step)
+            values = self._run.some_values(message.task_id, message.key, some)
+            return XComSequenceSliceResult(root=[serialize(value) for value in values])
+        if isinstance(message, GetTaskStates):
+            states = {
+                f"{task_id}_{index}": TaskInstanceState.SUCCESS.value
+                for task_id in message.task_ids or ()
+                for index in range(self._run.count(task_id))
+            }
+            return TaskStatesResult(task_states={"planned": states})
         if isinstance(message, GetVariable):
             return _variable(message.key)
         if isinstance(message, MaskSecret):

@@ -9,7 +9,7 @@ from airflow_mlpipe.model.reference import PipelineDataReference, ProducerRefere
 from airflow_mlpipe.pipeline.lookup import last_made
 from airflow_mlpipe.pipeline.outcome import Outcome
 from airflow_mlpipe.pipeline.planning.run import HandedOn
-from airflow_mlpipe.pipeline.publication import reference_of
+from airflow_mlpipe.pipeline.publication import handed_on
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.reuse.decision import Decision
 
@@ -33,8 +33,7 @@ class Expectation:
         if not set(outputs) <= set(manifest.outputs):
             return cls(cls.of_nothing(instance, outputs).handed_on, manifest.seconds)
         outcome = Outcome(Decision("reuse", ()), manifest, datastore, sealed=True)
-        references = {name: reference_of(outcome, name) for name in outputs}
-        return cls(HandedOn(references, certain=False), manifest.seconds)
+        return cls(HandedOn.of(handed_on(outcome, outputs), certain=False), manifest.seconds)
 
     @classmethod
     def of_nothing(cls, instance: ProducerReference, outputs: Sequence[str]) -> Expectation:

@@ -11,6 +11,7 @@ from airflow_mlpipe.reuse.phrases import span
 SCHEMA_VERSION = 1
 
 PlannedAction = Literal["reuse", "run", "unknown"]
+ExpectedAction = Literal["reuse", "run", "wait"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class PlannedStep:
       could not be prepared and so would fail; *reason* has the words;
     - *waits_for*: the tasks of the DAG that must be done before the action can be told;
     - *fingerprint* is None when it is not known;
+    - *expected_action* is what an unknown action would turn out to be if what the step waits for made the
+      same bytes as last time; None when that is not known either, and for an action that is known;
     - *saved_seconds* is what a reuse spares; *expected_seconds* what the step took when it last ran, None for
       a reuse and when that is not known.
     """
@@ -33,6 +36,7 @@ class PlannedStep:
     reason: str
     waits_for: tuple[str, ...] = ()
     fingerprint: str | None = None
+    expected_action: ExpectedAction | None = None
     saved_seconds: float | None = None
     expected_seconds: float | None = None
 

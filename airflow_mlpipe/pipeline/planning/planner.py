@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import ParamValidationError
 from airflow.sdk.timezone import coerce_datetime
 
 from airflow_mlpipe.errors import DefinitionError, MLPipeError
+from airflow_mlpipe.model.entry import Function
 from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.model.reuse_options import ReuseOptions
 from airflow_mlpipe.pipeline.dataflow import Dataflow
@@ -21,14 +22,17 @@ from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.lookup import Sensing
 from airflow_mlpipe.pipeline.planning.context import context_of, in_place_of_a_supervisor, params_of
 from airflow_mlpipe.pipeline.planning.expectation import Expectation
-from airflow_mlpipe.pipeline.planning.plan import Plan, PlannedStep
+from airflow_mlpipe.pipeline.planning.plan import ExpectedAction, Plan, PlannedStep
 from airflow_mlpipe.pipeline.planning.run import HandedOn, NotKnownYet, PlannedRun
 from airflow_mlpipe.pipeline.policy import policy_of
+from airflow_mlpipe.pipeline.publication import WHOLE
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.step_run import StepRun
 from airflow_mlpipe.pipeline.worker import Worker
 from airflow_mlpipe.reuse.decision import Reason, reasons_against
 from airflow_mlpipe.targets.environments import UnresolvedPackages
+
+_WOULD: dict[ExpectedAction, str] = {"reuse": "be reused", "run": "run", "wait": "wait"}
 
 
 def plan(dag: Any, conf: Mapping[str, Any] | None = None, *, logical_date: datetime | None = None) -> Plan:
@@ -49,7 +53,7 @@ def plan(dag: Any, conf: Mapping[str, Any] | None = None, *, logical_date: datet
     policy_of(ReuseOptions(), run.conf, settings, has_outputs=True)
     with Worker.open(settings, resolves_packages=False) as worker:
         planner = _Planner(run, worker)
-        steps = [step for task in dag.topological_sort() if _is_step(task) for step in planner.of(task)]
+        steps = [step for task in dag.topological_sort() for step in planner.of(task)]
     return Plan(dag.dag_id, tuple(steps))
 
 
@@ -67,7 +71,34 @@ class _Planner:
         self._environments: dict[bool | None, Any] = {}
 
     def of(self, task: Any) -> Iterator[PlannedStep]:
-        """What the run would do with *task*, or with each instance of it when it is mapped."""
+        """What the run would do with *task*, or with each instance of it when it is mapped.
+
+        Nothing is said of a task that is no step, but what it returns is known from here on if it can tell.
+        """
+        if _is_step(task):
+            yield from self._steps(task)
+        elif hasattr(_kind(task), "planned"):
+            self._foresee(task)
+
+    def _foresee(self, task: Any) -> None:
+        """Let it be known what a task returns that looks something up and does no more."""
+        found: dict[int, HandedOn] = {}
+        try:
+            with in_place_of_a_supervisor(self._run):
+                count = _count(self._run, task)
+                for map_index in _map_indexes(count):
+                    self._run.forget_questions()
+                    context = self._rendered(task, map_index)
+                    value = context["task"].planned(context)
+                    certain = not self._run.waits_for
+                    found[map_index] = HandedOn({WHOLE: value}, certain, supposed=self._run.is_supposed)
+        except (NotKnownYet, _WouldFail, MLPipeError):
+            return  # whoever reads it waits until the task is done
+        self._run.expand(task.task_id, len(found))
+        for map_index, handed_on in found.items():
+            self._run.hand_on(task.task_id, map_index, handed_on)
+
+    def _steps(self, task: Any) -> Iterator[PlannedStep]:
         self._run.forget_questions()
         try:
             with in_place_of_a_supervisor(self._run):
@@ -79,7 +110,7 @@ class _Planner:
             yield _failing(task, -1, error)
             return
         self._run.expand(task.task_id, 1 if count is None else count)
-        for map_index in (-1,) if count is None else range(count):
+        for map_index in _map_indexes(count):
             yield self._instance(task, map_index)
 
     def _instance(self, task: Any, map_index: int) -> PlannedStep:
@@ -100,6 +131,16 @@ class _Planner:
     def _prepared(self, task: Any, map_index: int) -> StepRun:
         """The step as its task would prepare it."""
         identity = TaskIdentity(self._run.dag.dag_id, "", task.task_id, map_index, 0, "")
+        context = self._rendered(task, map_index)
+        try:
+            return StepRun.prepared(context["task"], context, identity, self._worker)
+        except UnresolvedPackages as error:
+            raise NotKnownYet(f"a worker has resolved its packages ({', '.join(error.packages)})") from error
+        except MLPipeError as error:
+            raise _WouldFail(str(error)) from error
+
+    def _rendered(self, task: Any, map_index: int) -> Any:
+        """The context of a task instance; its task has its templates rendered."""
         own = _own(task)
         try:
             context = context_of(self._run, own, map_index)
@@ -107,12 +148,7 @@ class _Planner:
         except Exception as error:
             why = str(error) if isinstance(error, MLPipeError) else f"{type(error).__name__}: {error}"
             raise _WouldFail(f"its templates cannot be rendered: {why}") from error
-        try:
-            return StepRun.prepared(context["task"], context, identity, self._worker)
-        except UnresolvedPackages as error:
-            raise NotKnownYet(f"a worker has resolved its packages ({', '.join(error.packages)})") from error
-        except MLPipeError as error:
-            raise _WouldFail(str(error)) from error
+        return context
 
     def _template_environment(self, task: Any) -> Any:
         """Airflow's own environment for the templates of *task*; it compiles equal ones of all tasks once."""
@@ -125,10 +161,8 @@ class _Planner:
 
     def _reused(self, step: StepRun, sensing: Sensing) -> PlannedStep:
         identity, decision = step.identity, sensing.decision
-        returned = step.return_value(sensing.reused())
-        self._run.hand_on(
-            identity.task_id, identity.map_index, HandedOn({"return_value": returned, **returned})
-        )
+        handed_on = HandedOn.of(step.handed_on(sensing.reused()), certain=True)
+        self._run.hand_on(identity.task_id, identity.map_index, handed_on)
         return PlannedStep(
             identity.task_id,
             identity.map_index,
@@ -159,15 +193,27 @@ class _Planner:
         # Without inputs that are at least supposed, the fingerprint means nothing.
         sensing = step.sense(step.policy) if self._run.is_supposed else None
         waits_for, map_index = tuple(self._run.waits_for), step.identity.map_index
-        seconds = self._expect(task, map_index)
+        seconds = (
+            self._expect_reuse(step, sensing)
+            if sensing is not None and sensing.manifest is not None
+            else self._expect(task, map_index)
+        )
         runs = step.task.runs_the_step
         if runs and (against := _against(step)):
             return _running(task, map_index, against, seconds)
-        reason = f"until {_done(waits_for)}"
+        reason, expected = f"until {_done(waits_for)}", None
         if sensing is not None:
-            would = "be reused" if sensing.manifest else "run" if runs else "wait"
-            reason += f"; with the same bytes as last time it would {would}: {sensing.decision.why}"
-        return _waiting(task, map_index, reason, waits_for, seconds)
+            expected = _expected(sensing, runs=runs)
+            would = f"with the same bytes as last time it would {_WOULD[expected]}"
+            reason = f"{reason}; {would}: {sensing.decision.why}"
+        return _waiting(task, map_index, reason, waits_for, seconds, expected_action=expected)
+
+    def _expect_reuse(self, step: StepRun, sensing: Sensing) -> float:
+        """Hand on what was found for inputs that are only supposed; the seconds that it took."""
+        outcome, identity = sensing.reused(), step.identity
+        handed_on = HandedOn.of(step.handed_on(outcome), certain=False)
+        self._run.hand_on(identity.task_id, identity.map_index, handed_on)
+        return outcome.manifest.seconds
 
     def _unprepared(
         self, task: Any, map_index: int, error: NotKnownYet, seconds: float | None
@@ -186,7 +232,7 @@ class _Planner:
 
     def _against_reuse(self, task: Any) -> tuple[Reason, ...]:
         """What forbids reuse whatever the step depends on. Of a mapped step, only what its run says."""
-        has_outputs = task.is_mapped or bool(self._outputs(task))
+        has_outputs = task.is_mapped or bool(self._outputs(task)) or _returns(task)
         options = ReuseOptions() if task.is_mapped else task.reuse
         policy = policy_of(options, self._run.conf, self._worker.settings, has_outputs=has_outputs)
         return reasons_against(policy, ())
@@ -216,6 +262,10 @@ def _kind(task: Any) -> Any:
     return task.operator_class if task.is_mapped else type(task)
 
 
+def _returns(task: Any) -> bool:
+    return isinstance(task.entry, Function) and task.entry.returns
+
+
 def _own(task: Any) -> Any:
     """A copy to render templates in, as a task has: the DAG belongs to the caller."""
     if not task.is_mapped:
@@ -227,6 +277,11 @@ def _own(task: Any) -> Any:
 
 def _is_step(task: Any) -> bool:
     return hasattr(_kind(task), "runs_the_step")
+
+
+def _map_indexes(count: int | None) -> Iterable[int]:
+    """The map indexes of *count* instances; None is a task that is not mapped."""
+    return (-1,) if count is None else range(count)
 
 
 def _count(run: PlannedRun, task: Any) -> int | None:
@@ -280,6 +335,7 @@ def _waiting(
     waits_for: tuple[str, ...],
     seconds: float | None,
     fingerprint: str | None = None,
+    expected_action: ExpectedAction | None = None,
 ) -> PlannedStep:
     return PlannedStep(
         task.task_id,
@@ -289,12 +345,19 @@ def _waiting(
         reason,
         waits_for,
         fingerprint,
+        expected_action,
         expected_seconds=seconds,
     )
 
 
 def _failing(task: Any, map_index: int, error: _WouldFail) -> PlannedStep:
     return PlannedStep(task.task_id, map_index, "run", ("fails",), f"it would fail: {error}")
+
+
+def _expected(sensing: Sensing, *, runs: bool) -> ExpectedAction:
+    if sensing.manifest is not None:
+        return "reuse"
+    return "run" if runs else "wait"
 
 
 def _kinds(reasons: Iterable[Reason]) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from airflow_mlpipe.pipeline.publication import DECISION_KEY
+from airflow_mlpipe.pipeline.publication import DECISION_KEY, WHOLE
+from airflow_mlpipe.pipeline.publication import HandedOn as Published
 
 _NOTHING = object()
 
@@ -36,6 +37,12 @@ class HandedOn:
     certain: bool = True
     supposed: bool = True
 
+    @classmethod
+    def of(cls, published: Published, *, certain: bool) -> HandedOn:
+        """What a step publishes, as XCom then holds it: a return value of None leaves nothing there."""
+        whole = {} if published.return_value is None else {WHOLE: published.return_value}
+        return cls({**published.keys, **whole}, certain)
+
 
 @dataclass
 class PlannedRun:
@@ -53,6 +60,7 @@ class PlannedRun:
     is_supposed: bool = field(default=True, init=False)
     params: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)
     _handed_on: dict[str, dict[int, HandedOn]] = field(default_factory=dict, init=False)
+    _holding: dict[str, dict[str, list[HandedOn]]] = field(default_factory=dict, init=False)
     _counts: dict[str, int] = field(default_factory=dict, init=False)
 
     def forget_questions(self) -> None:
@@ -64,10 +72,12 @@ class PlannedRun:
         """Say into how many instances a task is expanded."""
         self._counts[task_id] = count
         self._handed_on[task_id] = {}
+        self._holding.pop(task_id, None)
 
     def hand_on(self, task_id: str, map_index: int, handed_on: HandedOn) -> None:
         """Say what a task instance hands on."""
         self._handed_on.setdefault(task_id, {})[map_index] = handed_on
+        self._holding.pop(task_id, None)
 
     def count(self, task_id: str) -> int:
         """Into how many instances a task is expanded. Raises NotKnownYet."""
@@ -82,9 +92,34 @@ class PlannedRun:
 
     def values(self, task_id: str, key: str) -> list[Any]:
         """What all instances of a task hand on under *key*, of those that do. Raises NotKnownYet."""
+        return self.some_values(task_id, key, slice(None))
+
+    def some_values(self, task_id: str, key: str, which: slice) -> list[Any]:
+        """Those of :meth:`values` at *which* positions; only they are asked for. Raises NotKnownYet."""
+        chosen = self._holders(task_id, key)[which]
+        return [self._value(task_id, handed_on, key, _NOTHING) for handed_on in chosen]
+
+    def number_of_values(self, task_id: str, key: str) -> int:
+        """How many instances of a task hand on something under *key*. Raises NotKnownYet."""
+        return len(self._holders(task_id, key))
+
+    def _holders(self, task_id: str, key: str) -> list[HandedOn]:
+        """What the instances with something under *key* hand on, by map index.
+
+        It is remembered: each instance of a mapped task asks for those of the task it is mapped over.
+        """
+        known = self._holding.setdefault(task_id, {})
+        if key not in known:
+            known[key] = self._found_holders(task_id, key)
+        return known[key]
+
+    def _found_holders(self, task_id: str, key: str) -> list[HandedOn]:
         instances = self._instances(task_id)
-        found = [self._value(task_id, instances[index], key, _NOTHING) for index in sorted(instances)]
-        return [value for value in found if value is not _NOTHING]
+        ordered = [instances[index] for index in sorted(instances)]
+        unknown = any(not handed_on.certain and key not in handed_on.values for handed_on in ordered)
+        if unknown or key == DECISION_KEY:
+            raise _until_done(task_id)
+        return [handed_on for handed_on in ordered if key in handed_on.values]
 
     def _instances(self, task_id: str) -> dict[int, HandedOn]:
         if task_id not in self._handed_on:

@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 from airflow.cli.cli_parser import get_parser
 
+from airflow_mlpipe.records import to_json
+from airflow_mlpipe.runtime.artifacts.artifact import DESCRIPTOR, ArtifactDescriptor
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import output_key
 from airflow_mlpipe.store.listing import describe_output
-from airflow_mlpipe.store.manifest import Manifest, Producer
+from airflow_mlpipe.store.manifest import Manifest, ManifestReturned, Producer
 from airflow_mlpipe.store.run_record import RecordedReason, RunRecord, RunRecords
 from airflow_mlpipe.store.sealing import seal
 
@@ -75,6 +77,32 @@ class Steps:
         self.recorded(run, task, fingerprint, attempt=attempt, sealed=True, seconds=manifest.seconds)
         return manifest
 
+    def called(self, fingerprint: str = "cd" * 32) -> Manifest:
+        """A sealed function with the file ``model``, which returned a table, a number, and a dict."""
+        self.made += 1
+        attempt = f"call-{self.made}"
+        table = self.scratch / attempt / "table"
+        table.mkdir(parents=True)
+        (table / "data.parquet").write_bytes(b"PAR1")
+        descriptor = ArtifactDescriptor("parquet", "pandas.DataFrame", "data.parquet")
+        (table / DESCRIPTOR).write_text(to_json(descriptor))
+        self.datastore.upload(table, output_key(attempt, "table"))
+        written = self._manifest("r1", "train", fingerprint, attempt + "-files")
+        table_output = describe_output(self.datastore, attempt, "table", table)
+        parameters = {
+            "lr": {"value": 0.1},
+            "config": {"value": {"depth": 3}},
+            "raw": {"input": "raw"},
+        }
+        manifest = written.model_copy(
+            update={
+                "recipe": {**written.recipe, "parameters": parameters},
+                "outputs": {"model": written.outputs["model"], "table": table_output},
+                "returned": ManifestReturned.of({"rows": 18, "a/b": {"x": [1]}}, ["table"], unrolled=True),
+            }
+        )
+        return seal(self.datastore, manifest)
+
     def recorded(self, run: str, task: str, fingerprint: str, **fields: Any) -> RunRecord:
         """The record of a run alone."""
         values: dict[str, Any] = {
@@ -113,7 +141,9 @@ class Steps:
         for name in ("model", "data"):
             key = output_key(attempt, name)
             self.datastore.upload(made / name, key)
-            outputs[name] = describe_output(self.datastore, attempt, name, made / name)
+            output = describe_output(self.datastore, attempt, name, made / name)
+            assert output is not None
+            outputs[name] = output
         return Manifest(
             schema_version=1,
             fingerprint=fingerprint,

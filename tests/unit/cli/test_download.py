@@ -29,6 +29,28 @@ def test_one_output_is_chosen_by_name(airflow_mlpipe: Any, steps: Any, tmp_path:
     assert [path.name for path in (tmp_path / "got").iterdir()] == ["model"]
 
 
+def test_what_a_function_returned_arrives_as_json_or_as_the_files_it_is_kept_in(
+    airflow_mlpipe: Any, steps: Any, tmp_path: Path
+) -> None:
+    fingerprint, to = steps.called().fingerprint, tmp_path / "got"
+    answer = airflow_mlpipe("download", fingerprint, "--to", str(to))
+    assert answer.code == 0
+    assert answer.out.split() == [str(to / name) for name in ("model", "table", "rows.json")]
+    assert json.loads((to / "rows.json").read_text()) == 18
+    assert (to / "table/data.parquet").read_bytes() == b"PAR1"
+    assert "'a/b' cannot be the name of a file" in answer.err
+    assert sorted(path.name for path in to.iterdir()) == ["model", "rows.json", "table"]
+
+
+def test_one_returned_value_is_chosen_by_name_and_what_is_there_is_kept(
+    airflow_mlpipe: Any, steps: Any, tmp_path: Path
+) -> None:
+    words = ("download", steps.called().fingerprint, "--name", "rows", "--to", str(tmp_path / "got"))
+    assert airflow_mlpipe(*words).out.split() == [str(tmp_path / "got/rows.json")]
+    assert "is there already" in airflow_mlpipe(*words).err
+    assert airflow_mlpipe(*words, "--force").code == 0
+
+
 def test_an_unknown_name_lists_the_outputs(airflow_mlpipe: Any, steps: Any, tmp_path: Path) -> None:
     steps.sealed()
     answer = airflow_mlpipe("download", "abababab", "--name", "weights", "--to", str(tmp_path / "got"))

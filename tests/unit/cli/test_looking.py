@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from airflow_mlpipe.runtime.artifacts.artifact import DESCRIPTOR
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.invalidation import Invalidations
 from airflow_mlpipe.store.layout import manifest_key
@@ -97,6 +98,53 @@ def test_airflows_log_is_kept_from_the_results(store: Datastore, steps: Any, tmp
     assert (done.returncode, done.stdout) == (1, "")
 
 
+def test_runs_tells_of_the_instances_of_a_mapped_step_in_one_row(airflow_mlpipe: Any, steps: Any) -> None:
+    for index in range(4):
+        action = "ran" if index == 2 else "reused"
+        why = "parameter shard b -> x" if index == 2 else f"outputs of retrain/r0/score[{index}]"
+        reasons = (RecordedReason(kind="changed", text=why),)
+        steps.recorded("r1", "score", OTHER, map_index=index, action=action, reasons=reasons)
+    listed = airflow_mlpipe("runs", "retrain", "--limit", "1").out
+    assert "score[0..3]" in listed
+    assert "3 reused, 1 ran" in listed
+    assert len(airflow_mlpipe("runs", "retrain", "-o", "json").json) == 4
+
+
+def test_explain_sums_up_the_instances_of_a_mapped_step(airflow_mlpipe: Any, steps: Any) -> None:
+    for index in range(9):
+        action = "ran" if index in (2, 7) else "reused"
+        why = "parameter lr 0.1 -> 0.2" if index in (2, 7) else f"outputs of retrain/r0/score[{index}]"
+        reasons = (RecordedReason(kind="changed", text=why),)
+        steps.recorded("r1", "score", OTHER, map_index=index, action=action, reasons=reasons)
+    assert airflow_mlpipe("explain", "retrain", "r1", "score").out.splitlines() == [
+        "retrain/r1/score: 7 reused, 2 ran",
+        "",
+        "[2], [7]: ran: parameter lr 0.1 -> 0.2",
+        "[0..1], [3..6], [8], the first: reused outputs of retrain/r0/score[0]",
+    ]
+    document = airflow_mlpipe("explain", "retrain", "r1", "score", "-o", "json").json
+    assert document["counts"] == {"reused": 7, "ran": 2}
+    assert [one["map_index"] for one in document["instances"]] == list(range(9))
+
+
+@pytest.mark.parametrize("words", [("score[1]",), ("score", "--map-index", "1")])
+def test_explain_tells_of_one_instance_of_a_mapped_step(
+    airflow_mlpipe: Any, steps: Any, words: tuple[str, ...]
+) -> None:
+    for index in range(2):
+        steps.recorded("r1", "score", OTHER, map_index=index)
+    told = airflow_mlpipe("explain", "retrain", "r1", *words)
+    assert told.out.startswith("retrain/r1/score[1] ran: ")
+
+
+@pytest.mark.parametrize("task", ["score[5]", "nothing"])
+def test_explain_of_what_has_no_record_says_what_has(airflow_mlpipe: Any, steps: Any, task: str) -> None:
+    steps.recorded("r1", "score", OTHER, map_index=0)
+    told = airflow_mlpipe("explain", "retrain", "r1", task)
+    assert (told.code, told.out) == (1, "")
+    assert "has no record" in told.err
+
+
 def test_a_dag_without_records_is_an_error_in_a_sentence(airflow_mlpipe: Any, store: Datastore) -> None:
     answer = airflow_mlpipe("runs", "nobody")
     assert (answer.code, answer.out) == (1, "")
@@ -117,6 +165,25 @@ def test_show_tells_people_who_made_what_from_what(airflow_mlpipe: Any, steps: A
     assert text.startswith("retrain/r1/train\n")
     for said in ("ran          1 min on worker-1, try 1", "model: file, 7 B", "accuracy: 0.97", "train.py"):
         assert said in text
+
+
+def test_show_tells_what_a_function_returned_and_how_it_is_kept(airflow_mlpipe: Any, steps: Any) -> None:
+    manifest = steps.called()
+    text = airflow_mlpipe("show", manifest.fingerprint).out
+    assert "model: file, 7 B" in text
+    assert "parameters: config.depth 3, lr 0.1, raw input raw\n" in text
+    assert "table: returned, pandas.DataFrame as parquet, " in text
+    assert "returned\n  a/b: {'x': [1]}\n  rows: 18\n" in text
+    shown = airflow_mlpipe("show", manifest.fingerprint, "-o", "json").json
+    assert shown["returned"]["values"] == {"rows": 18, "a/b": {"x": [1]}}
+
+
+def test_show_of_an_artifact_whose_descriptor_is_damaged_shows_a_folder(
+    airflow_mlpipe: Any, steps: Any, store: Datastore
+) -> None:
+    manifest = steps.called()
+    store.write(f"{manifest.outputs['table'].key}/{DESCRIPTOR}", b"{")
+    assert "table: directory, " in airflow_mlpipe("show", manifest.fingerprint).out
 
 
 def test_show_says_when_a_runs_outputs_gave_way_to_others(airflow_mlpipe: Any, steps: Any) -> None:
@@ -190,6 +257,13 @@ def test_outputs_lists_places_and_digests(airflow_mlpipe: Any, steps: Any, store
     assert rows["model"]["uri"] == store.uri(manifest.outputs["model"].key)
     assert rows["model"]["sha256"] == manifest.outputs["model"].digest
     assert rows["data"]["size"] == 11
+
+
+def test_outputs_tell_the_type_and_the_format_of_what_was_returned(airflow_mlpipe: Any, steps: Any) -> None:
+    fingerprint = steps.called().fingerprint
+    rows = {row["name"]: row for row in airflow_mlpipe("outputs", fingerprint, "-o", "json").json}
+    assert (rows["table"]["format"], rows["table"]["type"]) == ("parquet", "pandas.DataFrame")
+    assert (rows["model"]["format"], rows["model"]["type"]) == (None, None)
 
 
 def test_outputs_lists_the_files_of_folders_when_asked(airflow_mlpipe: Any, steps: Any) -> None:

@@ -266,7 +266,7 @@ def test_an_output_that_was_not_there_before_is_told_with_the_reason_of_its_own(
     past.run("b", "2", inputs={"in": (first, second)})
     (change,) = past.explain("b", "2").changes
     assert change.note == "the number of its outputs is 2, and was 1"
-    assert change.causes[0].note == "what was there before is not known; d/2/a2 ran: something changed"
+    assert change.causes[0].note == "it was not there before; d/2/a2 ran: something changed"
 
 
 def test_steps_of_a_dag_that_may_not_be_seen_are_told_by_their_ids(past: Past) -> None:

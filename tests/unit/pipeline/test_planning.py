@@ -11,6 +11,7 @@ from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 from airflow_mlpipe.pipeline.planning.context import PlannedContext, context_of, in_place_of_a_supervisor
 from airflow_mlpipe.pipeline.planning.plan import Plan, PlannedStep
 from airflow_mlpipe.pipeline.planning.run import HandedOn, NotKnownYet, PlannedRun
+from airflow_mlpipe.pipeline.publication import HandedOn as Published
 
 
 def step(action: Any, name: str = "train", **facts: Any) -> PlannedStep:
@@ -80,6 +81,7 @@ def test_a_plan_is_a_document_with_a_schema_version() -> None:
                 "reason": "why",
                 "waits_for": [],
                 "fingerprint": "f" * 64,
+                "expected_action": None,
                 "saved_seconds": 1.235,
                 "expected_seconds": None,
             }
@@ -155,6 +157,37 @@ def test_the_instances_of_a_mapped_task_are_pulled_in_the_order_of_their_indexes
         assert list(pulled[:1]) == ["a"]
     assert rendered(run, "{{ ti.xcom_pull('mapped') }}") == "['a', 'b']"
     assert rendered(run, "{{ ti.xcom_pull('mapped', map_indexes=1) }}") == "b"
+
+
+def test_only_those_instances_are_waited_for_that_are_asked_for(run: PlannedRun) -> None:
+    run.expand("mapped", 2)
+    run.hand_on("mapped", 0, HandedOn({"return_value": "a"}))
+    run.hand_on("mapped", 1, HandedOn({"return_value": "b"}, certain=False))
+    task = run.dag.get_task("reads")
+    with in_place_of_a_supervisor(run):
+        pulled = run.dag.get_task("mapped").output.resolve(context_of(run, task, -1))
+        assert (len(pulled), pulled[0], list(pulled[:1])) == (2, "a", ["a"])
+        assert run.waits_for == {}
+        assert pulled[1] == "b"
+        assert list(run.waits_for) == ["mapped"]
+        with pytest.raises(IndexError):
+            pulled[2]
+
+
+def test_how_many_hand_something_on_is_not_known_while_one_may_hand_on_nothing(run: PlannedRun) -> None:
+    run.expand("mapped", 2)
+    run.hand_on("mapped", 0, HandedOn({"return_value": "a"}))
+    run.hand_on("mapped", 1, HandedOn({}, certain=False))
+    with pytest.raises(NotKnownYet, match="mapped is done"):
+        run.number_of_values("mapped", "return_value")
+    run.hand_on("mapped", 1, HandedOn({}))
+    assert run.number_of_values("mapped", "return_value") == 1
+
+
+def test_what_returns_none_leaves_nothing_under_its_return_value() -> None:
+    published = Published(None, {"metrics": {}})
+    assert HandedOn.of(published, certain=True) == HandedOn({"metrics": {}})
+    assert HandedOn.of(Published(0, {}), certain=False) == HandedOn({"return_value": 0}, certain=False)
 
 
 def test_params_are_those_of_the_dag_with_the_values_of_the_run(run: PlannedRun) -> None:

@@ -96,3 +96,42 @@ def test_an_empty_file_that_appears_has_no_line_to_show() -> None:
     assert code_difference("__init__.py", None, b"").note == (
         "no line of it differs: it is empty, or its encoding has changed"
     )
+
+
+MODULE = """
+import json
+A, B = 1, 2
+
+def clean(text):
+    return text.lower()
+
+if True:
+    class Table:
+        rows = A
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "names"),
+    [
+        ("lower", "upper", ("clean",)),
+        ("    return", "    # lower case\n    return", ()),
+        ("A, B = 1, 2", "A = 1", ("A", "B")),
+        ("rows = A", "rows = B", ("Table",)),
+        ("import json", "import os as json, re", ("json", "re")),
+        ("def clean(text)", "def tidy(text)", ("clean", "tidy")),
+        ("import json", "import json json", ()),
+    ],
+)
+def test_of_a_module_the_names_are_told_that_are_bound_otherwise(
+    old: str, new: str, names: tuple[str, ...]
+) -> None:
+    assert old in MODULE
+    found = code_difference("words.py", MODULE.encode(), MODULE.replace(old, new).encode())
+    assert found.diff
+    assert found.names == names
+
+
+def test_of_what_is_no_python_no_names_are_told() -> None:
+    assert code_difference("words.txt", b"A = 1\n", b"A = 2\n").names == ()
+    assert code_difference("words.py", None, b"A = 2\n").names == ("A",)

@@ -65,6 +65,21 @@ def between(part: str, old: Any, new: Any) -> list[str]:
             {"scope": "directory", "files": {}},
             ["scope changed (imports -> directory)"],
         ),
+        (
+            "code",
+            {"files": {"@function/train.py": f"python:{OLD}", "@bundle/common/words.py": f"python:{OLD}"}},
+            {"files": {"@function/train.py": f"python:{NEW}", "@bundle/common/words.py": f"python:{NEW}"}},
+            [
+                "function train changed (1a2b... -> 9f8e...)",
+                "common/words.py changed (1a2b... -> 9f8e...)",
+            ],
+        ),
+        (
+            "step",
+            {"unrolls": False, "fields": []},
+            {"unrolls": True, "fields": ["a"]},
+            ["unrolling of what is returned False -> True", "returned fields [] -> ['a']"],
+        ),
         ("parameters", {"C": 1}, {"C": 1.0}, ["parameter C 1 -> 1.0"]),
         ("parameters", {"C": [1]}, {"C": [True]}, ["parameter C [1] -> [True]"]),
         (
@@ -131,6 +146,105 @@ def test_an_argument_is_told_by_its_flag_or_its_position(
     old: list[Any], new: list[Any], expected: list[str]
 ) -> None:
     assert between("arguments", old, new) == expected
+
+
+def value(of: Any) -> dict[str, Any]:
+    return {"value": of}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (value(0.1), value(0.2), ["parameter p 0.1 -> 0.2"]),
+        (value(1), value(1.0), ["parameter p 1 -> 1.0"]),
+        (value(None), value("None"), ["parameter p None -> 'None'"]),
+        (value([1, 2]), value([1, 3]), ["parameter p [1, 2] -> [1, 3]"]),
+        (
+            value({"depth": 3, "net": {"layers": [8]}}),
+            value({"depth": 4, "net": {"layers": [8]}}),
+            ["parameter p.depth 3 -> 4"],
+        ),
+        (value({"a": {}}), value({"a": {"b": 1}}), ["parameter p.a removed", "parameter p.a.b added"]),
+        (value(3), {"input": "p"}, ["parameter p 3 -> input p"]),
+        (
+            {"dict": {"a": value(1), "b": {"input": "p_b"}}},
+            value({"a": 2, "b": 3}),
+            [
+                "parameter p.a 1 -> 2",
+                "parameter p.b input p_b -> 3",
+            ],
+        ),
+        (
+            {"list": [{"input": "p_0"}, value(1)]},
+            {"list": [{"missing": True}, value(1)]},
+            [
+                "parameter p[0] input p_0 -> a missing result",
+            ],
+        ),
+        (value({"input": "p"}), {"input": "p"}, ["parameter p.input removed", "parameter p added"]),
+    ],
+)
+def test_a_parameter_is_told_by_the_place_in_it_that_differs(old: Any, new: Any, expected: list[str]) -> None:
+    assert between("parameters", {"p": old}, {"p": new}) == expected
+
+
+trees = st.recursive(
+    json_values.map(value) | st.sampled_from([{"input": "a"}, {"input": "b"}, {"missing": True}, {}, 1]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: {"list": items})
+        | st.dictionaries(st.sampled_from("ab"), inner, max_size=2).map(lambda items: {"dict": items})
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200)
+@given(
+    *[st.dictionaries(st.sampled_from("pq"), trees, max_size=2)] * 2,
+    *[st.dictionaries(st.sampled_from("ab"), st.sampled_from([OLD, NEW]))] * 2,
+)
+def test_whatever_the_parameters_and_inputs_are_a_difference_is_told(
+    old: Any, new: Any, old_inputs: Any, new_inputs: Any
+) -> None:
+    before = Recipe(step={}, parameters=old, inputs=old_inputs)
+    after = Recipe(step={}, parameters=new, inputs=new_inputs)
+    assert bool(differences(before, after)) == (before.fingerprint() != after.fingerprint())
+    assert differences(before, before) == ()
+
+
+def collecting(*digests: str) -> Recipe:
+    """A recipe of a step that reads a list of inputs."""
+    names = [f"scores_{position}" for position in range(len(digests))]
+    return Recipe(
+        step={},
+        parameters={"scores": {"list": [{"input": name} for name in names]}},
+        inputs={name: {"digest": content} for name, content in zip(names, digests, strict=True)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("abc", "zabc", ["input scores_0 added"]),
+        ("abc", "abzc", ["input scores_2 added"]),
+        ("abc", "bc", ["input scores_0 removed"]),
+        ("abc", "azc", ["input scores_1 changed (b -> z)"]),
+        ("abc", "zxc", ["input scores_0 changed (a -> z)", "input scores_1 changed (b -> x)"]),
+        ("abcd", "zbcdx", ["input scores_0 changed (a -> z)", "input scores_4 added"]),
+        ("abc", "cab", ["input scores order changed ([0, 1, 2] -> [2, 0, 1])"]),
+        ("a", "aa", ["input scores_1 added"]),
+    ],
+)
+def test_of_a_list_of_inputs_those_are_told_that_came_went_or_changed_and_none_that_moved(
+    old: str, new: str, expected: list[str]
+) -> None:
+    assert sentences(collecting(*old), collecting(*new)) == expected
+
+
+def test_an_input_that_took_the_place_of_a_value_is_told_as_both() -> None:
+    old = Recipe(step={}, parameters={"model": value("base")})
+    new = Recipe(step={}, parameters={"model": {"input": "model"}}, inputs={"model": {"digest": NEW}})
+    assert sentences(old, new) == ["parameter model base -> input model", "input model added"]
 
 
 @settings(max_examples=100)

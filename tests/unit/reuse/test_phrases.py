@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mlpipe.reuse.phrases import listing, short, span
+from airflow_mlpipe.reuse.phrases import by_reason, indexes, listing, short, span
 
 HEX = "1a2b" + 60 * "0"
 
@@ -53,3 +53,30 @@ def test_a_value_is_short_in_a_sentence(value: Any, text: str) -> None:
 )
 def test_a_listing_tells_how_many_it_leaves_out(items: list[str], text: str) -> None:
     assert listing(items, limit=2) == text
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ([], ""),
+        ([3], "[3]"),
+        ([0, 1], "[0..1]"),
+        ([20, 17, 21, 22], "[17], [20..22]"),
+        ([0, 2, 4, 6, 8, 10, 12, 14], "[0], [2], [4], [6], [8], [10] and 2 more"),
+    ],
+)
+def test_neighbouring_indexes_are_told_as_one(found: list[int], said: str) -> None:
+    assert indexes(found) == said
+
+
+def test_instances_that_are_alike_share_a_line_and_the_first_speaks_for_them() -> None:
+    told = by_reason([(0, "a", "ran"), (1, "b", "reused of 1"), (2, "b", "reused of 2"), (3, "a", "ran")])
+    assert list(told) == ["[0], [3]: ran", "[1..2], the first: reused of 1"]
+
+
+def test_beyond_the_most_lines_the_number_of_instances_is_told() -> None:
+    assert list(by_reason([(index, index // 2, "x") for index in range(7)], most=2)) == [
+        "[0..1]: x",
+        "[2..3]: x",
+        "3 more for other reasons",
+    ]
