@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import attrs
 from airflow.sdk import XComArg
 from airflow.sdk.definitions.xcom_arg import PlainXComArg
+from airflow.sdk.exceptions import XComNotFound
 
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.model.data import RESERVED_NAMES
@@ -36,4 +40,13 @@ class StepXComArg(PlainXComArg):
                 f"step {self.operator.task_id!r} has no result {item!r}; it has: {known}; the keys of a "
                 "returned dict are results when the function is annotated '-> dict'"
             )
-        return super().__getitem__(item)
+        return StepXComArg(self.operator, item, self.names)
+
+    def resolve(self, context: Mapping[str, Any]) -> Any:
+        """As Airflow resolves it; without an XCom, the metrics of a step that logged none."""
+        try:
+            return super().resolve(context)
+        except XComNotFound:
+            if self.key == "metrics":
+                return {}
+            raise

@@ -11,14 +11,14 @@ from airflow.sdk import BaseOperatorLink
 
 @attrs.define
 class ProducerLink(BaseOperatorLink):
-    """Leads to the task instance that ran the step: an earlier one when outputs were reused."""
+    """Leads from a task instance that reused outputs to the one that made them."""
 
     name = "Producer"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """A path of the web UI; empty when the step has not finished."""
+        """A path of the web UI; empty unless the step has reused outputs."""
         decided = getattr(operator, "decided", None)
-        if not decided:
+        if not decided or decided["action"] != "reused":
             return ""
         made_by = decided["producer"]
         dag, run, task = (quote(made_by[key], safe="") for key in ("dag_id", "run_id", "task_id"))

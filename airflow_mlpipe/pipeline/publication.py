@@ -36,13 +36,15 @@ def handed_on(outcome: Outcome, outputs: Iterable[str]) -> HandedOn:
     A script's return value are its references by output name, and its metrics under ``metrics``; each is
     under a key as well. A function's return value is what it returned, with references in place of artifacts,
     and when that is nothing the reference to its only output, or all of them by name; each output, each
-    unrolled result and the metrics are under keys.
+    unrolled result, and the metrics if there are any, are under keys.
     """
     references = {name: reference_of(outcome, name) for name in outputs}
     metrics = {"metrics": _small(outcome.manifest.results)}
     returned = outcome.manifest.returned
     if returned is None:
         return HandedOn({**references, **metrics}, {**references, **metrics})
+    if not outcome.manifest.results:
+        metrics = {}  # each key is a request to Airflow, which a fan-out of hundreds feels
     results = {**returned.values, **{name: reference_of(outcome, name) for name in returned.artifacts}}
     if returned.unrolled:
         return HandedOn(results, {**references, **results, **metrics})

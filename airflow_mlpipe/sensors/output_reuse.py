@@ -24,6 +24,7 @@ from airflow_mlpipe.model.reuse_options import ReuseOptions
 from airflow_mlpipe.pipeline import bundle, catalog
 from airflow_mlpipe.pipeline.arguments import check_arguments, check_inputs, check_outputs, check_variables
 from airflow_mlpipe.pipeline.dataflow import Dataflow
+from airflow_mlpipe.pipeline.expansion import nothing_to_map
 from airflow_mlpipe.pipeline.mapped_results import resolved
 from airflow_mlpipe.pipeline.mapping import PartialStep
 from airflow_mlpipe.pipeline.parameters import bind_parameters
@@ -257,7 +258,13 @@ class OutputReuseSensor(BaseSensorOperator):
         if outcome.decision.action == "reuse" and not self.emit_assets_on_reuse:
             # Nothing new was made, so nothing that listens for new data is to run.
             self.outlets = []
-        return PokeReturnValue(True, step.handed_on(outcome).return_value)
+        # Airflow stores where each link leads, by a request each, even if that is nowhere.
+        links = self.operator_extra_links
+        self.operator_extra_links = tuple(link for link in links if link.get_link(self, ti_key=None))
+        returned = step.handed_on(outcome).return_value
+        if (sentence := nothing_to_map(self, returned)) is not None:
+            self.log.info("%s", sentence)
+        return PokeReturnValue(True, returned)
 
     def _sense_or_defer(self, context: Any, deadline: float) -> Any:
         with _mistakes_are_final():

@@ -294,3 +294,21 @@ def test_the_author_says_whether_a_dict_unrolls(dags: DagFiles) -> None:
     run = dags.run()
     assert run.actions == {"measure": "ran", "count": "ran"}
     assert run.xcoms["measure"]["a"] == 1
+
+
+def test_metrics_are_an_empty_dict_where_none_were_logged(dags: DagFiles) -> None:
+    definitions = """
+    @step
+    def train(n: int) -> int:
+        if n > 1:
+            Run.get_context().log("n", n)
+        return n
+
+    @step
+    def look(metrics: dict[str, Any]) -> dict[str, Any]:
+        return metrics
+    """
+    dags.functions(definitions, 'look(train(1)["metrics"])\nlook(train(2)["metrics"])')
+    run = dags.run()
+    assert run.returned("look") == {}
+    assert run.returned("look__1") == {"n": 2}
