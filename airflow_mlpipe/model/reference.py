@@ -109,8 +109,8 @@ class PipelineDataReference(BaseModel):
     def load(self, wanted: Any = Any) -> Any:
         """The value that a step's function returned, as the type *wanted* or as what it was.
 
-        Raises StoreError when it is not there or is no such value but files, UserError when it cannot be read as
-        *wanted* or needs a library that is not installed, DocumentError when it is damaged.
+        Raises StoreError when it is not there or is no such value but files, UserError when it cannot be read
+        as *wanted* or needs a library that is not installed, DocumentError when it is damaged.
         """
         from airflow_mlpipe.runtime.artifacts.artifact import is_artifact, read_artifact
 

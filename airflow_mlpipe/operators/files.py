@@ -14,7 +14,6 @@ from airflow_mlpipe.model.reference import PipelineDataReference
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.expansion import longest_expansion, nothing_to_map
 from airflow_mlpipe.pipeline.xcom import allow_references
-from airflow_mlpipe.reuse.phrases import listing
 
 allow_references()
 
@@ -75,6 +74,7 @@ class ListFiles(BaseOperator):
         from airflow_mlpipe.pipeline.settings import Settings
         from airflow_mlpipe.pipeline.stores import Stores
         from airflow_mlpipe.pipeline.worker import hash_cache
+        from airflow_mlpipe.reuse.phrases import listing
 
         folder, settings = self._reference(context), Settings.read()
         with hash_cache(settings) as cache:

@@ -14,7 +14,7 @@ from airflow_mlpipe.model.parameters import PipelineParameter
 from airflow_mlpipe.model.reference import PipelineDataReference
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.functions.call import FunctionCall, Tree, TreeMaker
-from airflow_mlpipe.pipeline.mapped_results import MISSING, aligned, resolved
+from airflow_mlpipe.pipeline.mapped_results import MISSING, resolved
 from airflow_mlpipe.store.sources import Source, SourceFinder, join_references
 
 
@@ -92,9 +92,9 @@ class Binder:
         """Bind all; raises UserError for data that is not there, DefinitionError for a wrong value."""
         if not isinstance(arguments, (list, tuple)):
             raise DefinitionError(f"arguments resolved to {arguments!r}; it must be a list")
-        for item in aligned(list(inputs), self._context):
+        for item in inputs:
             self._input(item)
-        for position, item in enumerate(aligned(list(arguments), self._context), start=1):
+        for position, item in enumerate(arguments, start=1):
             self._binding.arguments.append(self._argument(item, position))
         return self._binding
 
@@ -107,7 +107,7 @@ class Binder:
             lambda parameter: parameter_value(parameter, self._context, self._task.dag),
         )
         for name, value in call.complete().items():
-            self._binding.parameters[name] = maker.tree(name, self._pull_all(aligned(value, self._context)))
+            self._binding.parameters[name] = maker.tree(name, self._pull_all(value))
         return self._binding
 
     def _pull_all(self, value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from airflow_mlpipe.errors import UserError
 from airflow_mlpipe.model.entry import Command, Function, Script
 from airflow_mlpipe.pipeline.binding import Binder, Binding, InputToken, OutputToken, Token
+from airflow_mlpipe.pipeline.data_libraries import with_data_libraries
 from airflow_mlpipe.pipeline.definition import StepDefinition
 from airflow_mlpipe.pipeline.functions.values import leaves
 from airflow_mlpipe.pipeline.secrets import holds_secret, recipe_value
@@ -58,7 +59,8 @@ def prepare(definition: StepDefinition, task: TaskLike, context: Any, worker: Wo
         binding = binder.bind_call(definition.call)
     around = worker.surroundings(definition)
     code = worker.code(definition, around)
-    environment = worker.environment(definition, code)
+    needs = with_data_libraries(code, definition.call, binding, around.installed)
+    environment = worker.environment(definition, needs)
     _refuse_secrets(definition, binding)
     recipe = _recipe(definition, task, binding, code, environment)
     undetermined = (*binding.undetermined, *environment.undetermined)

@@ -25,7 +25,6 @@ from airflow_mlpipe.pipeline import bundle, catalog
 from airflow_mlpipe.pipeline.arguments import check_arguments, check_inputs, check_outputs, check_variables
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.expansion import nothing_to_map
-from airflow_mlpipe.pipeline.mapped_results import resolved
 from airflow_mlpipe.pipeline.mapping import PartialStep
 from airflow_mlpipe.pipeline.parameters import bind_parameters
 from airflow_mlpipe.pipeline.xcom import allow_references
@@ -81,7 +80,7 @@ class OutputReuseSensor(BaseSensorOperator):
         "environment_variables": "json",
     }
     ui_color = "#d9e8f5"
-    operator_extra_links = (ProducerLink(), ManifestLink())
+    operator_extra_links: Sequence[ProducerLink | ManifestLink] = (ProducerLink(), ManifestLink())
 
     runs_the_step: ClassVar[bool] = False
     """Whether it makes the outputs that it does not find; every step has this attribute, no other task."""
@@ -218,6 +217,8 @@ class OutputReuseSensor(BaseSensorOperator):
         self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None
     ) -> Any:
         """As for any task, but what mapped tasks and groups hand on keeps its map indexes."""
+        from airflow_mlpipe.pipeline.mapped_results import resolved
+
         if isinstance(content, XComArg):
             return resolved(content, context)
         return super().render_template(content, context, jinja_env, seen_oids)

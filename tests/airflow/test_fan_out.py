@@ -351,6 +351,13 @@ def test_a_function_is_mapped_over_the_files_of_a_folder_and_a_changed_file_runs
     assert ran(second) == {"prepare", "score[3]", "total"}
 
 
+def test_a_function_that_returns_nothing_to_map_over_says_what_is_skipped(dags: DagFiles) -> None:
+    write(dags, "total(parts=square.expand(x=total.override(task_id='numbers')(parts=[])))")
+    run = dags.run()
+    assert run.states == {"numbers": "success", "square": "skipped", "total": "skipped"}
+    assert "numbers returned nothing to map over: Airflow skips square, and what needs their" in run.text
+
+
 def test_a_function_gets_none_at_the_index_of_a_failed_instance(dags: DagFiles) -> None:
     write(dags, "total.override(trigger_rule=TriggerRule.ALL_DONE)(parts=square.expand(x=[1, -2, 3]))")
     run = dags.run()

@@ -17,18 +17,22 @@ from airflow.sdk.definitions.context import KNOWN_CONTEXT_KEYS
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.model.data import RESERVED_NAMES
 from airflow_mlpipe.model.declaration import checked_name
-from airflow_mlpipe.runtime.annotations import alternatives, bare, is_output
+from airflow_mlpipe.runtime.annotations import alternatives, bare, is_output, is_pickle
 
 ReturnKind = Literal["nothing", "value", "mapping", "fields"]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter that the caller passes. ``hint`` is Any when there is none that can be evaluated here."""
+    """A parameter that the caller passes. ``hint`` is Any when there is none that can be evaluated here.
+
+    ``takes_pickle``: whether it is marked as one that a pickle may be read for.
+    """
 
     name: str
     hint: Any = Any
     default: Any = inspect.Parameter.empty
+    takes_pickle: bool = False
 
     @property
     def is_required(self) -> bool:
@@ -88,7 +92,7 @@ class FunctionSignature:
             if is_output(hint):
                 outputs.append(_checked_output(name, hint, who))
             else:
-                parameters[name] = Parameter(name, bare(hint), parameter.default)
+                parameters[name] = Parameter(name, bare(hint), parameter.default, _takes_pickle(hint))
         annotation = getattr(function, "__annotations__", {}).get("return", inspect.Parameter.empty)
         returns = _returns(annotation, hints, multiple_outputs, returns_value)
         for name in returns.fields:
@@ -132,6 +136,13 @@ def without_outputs(function: Callable[..., Any]) -> Callable[..., Any]:
 def wants_path(hint: Any) -> bool:
     """Whether *hint* asks for one path."""
     return any(isinstance(item, type) and issubclass(item, Path) for item in map(bare, alternatives(hint)))
+
+
+def _takes_pickle(hint: Any) -> bool:
+    """Whether *hint*, or what it holds, is marked ``Pickle``."""
+    return is_pickle(hint) or any(
+        map(_takes_pickle, (item for member in alternatives(hint) for item in typing.get_args(bare(member))))
+    )
 
 
 class _Hints:

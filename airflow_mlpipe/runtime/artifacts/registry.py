@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from importlib import import_module
@@ -137,6 +138,12 @@ def format_named(name: str) -> ArtifactFormat:
         f"it is an artifact of the format {name!r}, which is not known here; "
         "register it with register_artifact in the module of this function too"
     )
+
+
+def libraries() -> frozenset[str]:
+    """The top-level modules that the types of the built-in formats come from, Python's own left out."""
+    names = (name for format in _built_in() for name in format.readable if "." in name)
+    return frozenset(name.partition(".")[0] for name in names) - sys.stdlib_module_names
 
 
 def dotted_name(kind: str | type) -> str:

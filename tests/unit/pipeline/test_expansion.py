@@ -19,13 +19,13 @@ def dag() -> Iterator[DAG]:
         yield dag
 
 
-@pytest.fixture
-def train(dag: DAG) -> Any:
-    @task
-    def train(lr: float, depth: int = 1) -> float:
-        return lr * depth
+def _train(lr: float, depth: int = 1) -> float:
+    return lr * depth
 
-    return train
+
+@pytest.fixture
+def train() -> Any:
+    return task(task_id="train")(_train)
 
 
 @pytest.mark.parametrize("mapped", [{"lr": []}, {"lr": [1], "depth": ()}, [], {"lr": {}}])
@@ -82,13 +82,8 @@ def test_the_end_of_all_chunks_leaves_the_judgement_to_who_reads_them(dag: DAG, 
     assert dag.get_task("train__1.all_chunks").trigger_rule == "all_done"
 
 
-def test_chunks_keep_to_the_rules_of_a_dag_that_fails_fast() -> None:
+def test_chunks_keep_to_the_rules_of_a_dag_that_fails_fast(train: Any) -> None:
     with DAG("sweep", fail_fast=True) as dag:
-
-        @task
-        def train(lr: float) -> float:
-            return lr
-
         train.override(task_id="best")(lr=expand_in_chunks(train, 1, lr=[1, 2]))
     dag.resolve_template_files()
     assert {task.trigger_rule for task in dag.tasks} == {"all_success"}
@@ -113,7 +108,7 @@ def test_chunks_keep_to_the_rules_of_a_dag_that_fails_fast() -> None:
             lambda train: expand_in_chunks(train, 2, lr=[PipelineData("x").as_input()]),
             "which only a run tells",
         ),
-        (lambda train: expand_in_chunks(len, 2, lr=[1]), "maps a function under @step"),
+        (lambda train: expand_in_chunks(_train, 2, lr=[1]), "maps a function under @step"),
     ],
 )
 def test_what_cannot_be_mapped_in_chunks_is_refused(

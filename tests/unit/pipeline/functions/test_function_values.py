@@ -4,7 +4,7 @@ import datetime
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -38,8 +38,8 @@ def test_json_passes_as_it_is_where_nothing_is_annotated(value: Any) -> None:
         (int, 3, 3),
         (str, "a", "a"),
         (list[float], [1, 2.5], [1.0, 2.5]),
-        (Optional[float], 2, 2.0),
-        (Optional[float], None, None),
+        (float | None, 2, 2.0),
+        (float | None, None, None),
         (Literal["a", "b"], "b", "b"),
         (tuple[int, int], (1, 2), [1, 2]),
         (dict[str, int], {"a": 1}, {"a": 1}),
