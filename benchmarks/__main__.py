@@ -7,7 +7,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import chains, hashing, hashing_memory, lookup, mutations, parsing, plan, simultaneous
+from benchmarks import (
+    chains,
+    fan_out,
+    hashing,
+    hashing_memory,
+    lookup,
+    mutations,
+    parsing,
+    parsing_functions,
+    plan,
+    simultaneous,
+    sweep,
+)
 from benchmarks.report import Report
 from tools.console import say, show
 
@@ -19,6 +31,20 @@ Benchmark = Callable[[Path, bool], Report]
 
 def _parsing(folder: Path, quick: bool) -> Report:
     return parsing.measure(folder, count=200, rounds=1 if quick else 9)
+
+
+def _parsing_functions(folder: Path, quick: bool) -> Report:
+    return parsing_functions.measure(folder, count=100, rounds=1 if quick else 9)
+
+
+def _fan_out(folder: Path, quick: bool) -> Report:
+    width, rounds = (6, 1) if quick else (200, 3)
+    return fan_out.measure(folder, width=width, rounds=rounds)
+
+
+def _sweep(folder: Path, quick: bool) -> Report:
+    width, chunk = (8, 4) if quick else (1000, 200)
+    return sweep.measure(folder, width=width, chunk=chunk)
 
 
 def _chains(folder: Path, quick: bool) -> Report:
@@ -66,10 +92,13 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "lookup": _lookup,
     "mutations": _mutations,
     "parsing": _parsing,
+    "parsing_functions": _parsing_functions,
     "plan": _plan,
     "simultaneous": _simultaneous,
     "chains_busy_scheduler": _chains_busy_scheduler,
     "chains": _chains,
+    "fan_out": _fan_out,
+    "sweep": _sweep,
 }
 
 

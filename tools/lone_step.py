@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import textwrap
 import time
 from dataclasses import dataclass, field
@@ -18,6 +19,18 @@ SCRIPT = """
         runs.write("x")
     with open(sys.argv[2], "w") as output:
         output.write("made")
+"""
+
+
+FUNCTION = """
+    from pathlib import Path
+    from airflow_mlpipe import Output
+
+    def work(runs: str, made: Output[Path]) -> dict:
+        with open(runs, "a") as file:
+            file.write("x")
+        made.write_text("made")
+        return {"copy": b"made", "size": 4}
 """
 
 
@@ -59,12 +72,13 @@ class LoneStep:
     def run(self, run_id: str = "run", try_number: int = 1, *, pause: float = 0.1) -> HandedOn:
         """Look until the step is done, with *pause* seconds between looks; raises what the step raises."""
         os.environ.update(self._environment())
-        decisions: dict[str, Any] = {}
-        context = _context(run_id, try_number, decisions)
+        pushed: dict[str, Any] = {}
+        context = _context(run_id, try_number, pushed)
         while True:
             outcome = self._operator().poke(context)  # a task that is rescheduled is a new object each time
             if outcome.is_done:
-                return HandedOn(outcome.xcom_value["made"], decisions["mlpipe_decision"])
+                handed_on = {**outcome.xcom_value, **pushed}
+                return HandedOn(handed_on["made"], handed_on["mlpipe_decision"])
             time.sleep(pause)
 
     def processes(self) -> list[psutil.Process]:
@@ -88,20 +102,37 @@ class LoneStep:
         return {f"AIRFLOW__MLPIPE__{name.upper()}": value for name, value in settings.items()}
 
     def _operator(self) -> Any:
-        from airflow.sdk import DAG
-
         from airflow_mlpipe import PipelineData, PythonScriptStep
 
-        dag = DAG("lone", schedule=None)
-        dag.fileloc = str(self.folder / "dags" / "lone.py")
         return PythonScriptStep(
             task_id="work",
             source_directory="src",
             script_name="work.py",
             arguments=[str(self.folder / "runs"), PipelineData("made")],
             mode="poke",
-            dag=dag,
+            dag=self._dag(),
         )
+
+    def _dag(self) -> Any:
+        from airflow.sdk import DAG
+
+        dag = DAG("lone", schedule=None)
+        dag.fileloc = str(self.folder / "dags" / "lone.py")
+        return dag
+
+
+@dataclass
+class LoneFunction(LoneStep):
+    """The same as a function, which returns an artifact and a number as well."""
+
+    script: str = FUNCTION
+
+    def _operator(self) -> Any:
+        from airflow_mlpipe import step
+
+        module = runpy.run_path(str(self.folder / "dags" / "src" / "work.py"))
+        work = step(mode="poke", dag=self._dag())(module["work"])
+        return work(str(self.folder / "runs")).operator
 
 
 def _context(run_id: str, try_number: int, pushed: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import pytest
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.manifest import parse_manifest
 from airflow_mlpipe.store.verification import verify
-from tools.lone_step import HandedOn, LoneStep
+from tools.lone_step import HandedOn, LoneFunction, LoneStep
 
 pytestmark = pytest.mark.airflow
 
@@ -26,11 +26,12 @@ FEWEST_MOMENTS = 10
 
 
 @pytest.mark.parametrize("heir", ["the next try", "another run"])
+@pytest.mark.parametrize("kind", [LoneStep, LoneFunction])
 def test_whoever_comes_after_a_worker_that_was_killed_at_any_moment_makes_it_right(
-    tmp_path: Path, heir: str
+    tmp_path: Path, kind: type[LoneStep], heir: str
 ) -> None:
     for moment in count(1):
-        step = LoneStep(tmp_path / str(moment))
+        step = kind(tmp_path / str(moment))
         if not run_and_die(step, moment):
             break
         had_finished = bool(list(step.store.rglob("result.json")))
