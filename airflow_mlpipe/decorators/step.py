@@ -74,7 +74,7 @@ class StepDecorator(_TaskDecorator):  # type: ignore[type-arg]
         return f"step {self.kwargs['task_id']!r}"
 
     def _validate_arg_names(self, func: Any, kwargs: dict[str, Any]) -> None:
-        self._signature.check_names(kwargs, f"has in {func}()")
+        self._signature.check_names(kwargs, f"is given in {func}()")
         for name, value in kwargs.items():
             if func == "expand" and not is_mappable(value):
                 raise DefinitionError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -16,6 +17,9 @@ from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.functions.call import FunctionCall, Tree, TreeMaker
 from airflow_mlpipe.pipeline.mapped_results import MISSING, resolved
 from airflow_mlpipe.store.sources import Source, SourceFinder, join_references
+
+_UNUSUAL = re.compile(r"[^A-Za-z0-9_.-]")
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class Binder:
         return self._binding
 
     def bind_call(self, call: FunctionCall) -> Binding:
-        """Bind a call of a function; raises UserError for a value that cannot be passed, as :meth:`bind`."""
+        """Bind a call of a function; raises as :meth:`bind`, DefinitionError for a value it cannot be given."""
         maker = TreeMaker(
             call.signature,
             self._enter,
@@ -122,9 +126,12 @@ class Binder:
         return value
 
     def _enter(self, item: Any, name: str) -> str:
-        """Take in data under *name*, or under the name that its author gave it."""
+        """Take in data under *name*, or under the name that its author gave it.
+
+        Keys of dicts, which may be any text, come in with *name*; it is to name a folder.
+        """
         declared = _as_input(item)
-        return self._add(declared, self._free_name(declared, name))
+        return self._add(declared, self._free_name(declared, _UNUSUAL.sub("_", name)[:_LONGEST_NAME]))
 
     def _as_data(self, value: Any, whole: bool) -> Any:
         """*value* if it is data, of a mapped step as one tree when it is to be *whole*; else None."""

@@ -35,6 +35,7 @@ class Recorder:
     datastore: Datastore
     _decided_at: float = field(default_factory=time.time, init=False)
     _running: Sensing | None = field(default=None, init=False)
+    _reused: Sensing | None = field(default=None, init=False)
     _snapshot: str | None = field(default=None, init=False)
 
     @contextmanager
@@ -52,9 +53,10 @@ class Recorder:
             raise
 
     def reusing(self, sensing: Sensing) -> None:
-        """Record that outputs were found which are about to be handed on."""
+        """Record that outputs were found, which are handed on at once; there is no second record of that."""
         with _best_effort():
-            self._write("running", sensing, sensing.reused())
+            self._write("succeeded", sensing, sensing.reused())
+            self._reused = sensing
 
     def snapshot_kept(self, digest: str) -> None:
         """Record which code is about to run, so that a failure can be explained as well."""
@@ -65,8 +67,9 @@ class Recorder:
 
     def succeeded(self, sensing: Sensing, outcome: Outcome) -> None:
         """Record what the step hands on."""
-        with _best_effort():
-            self._write("succeeded", sensing, outcome)
+        if self._reused is not sensing:
+            with _best_effort():
+                self._write("succeeded", sensing, outcome)
         if outcome.sealed:
             with _best_effort():
                 self._remember(outcome)

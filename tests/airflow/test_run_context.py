@@ -130,14 +130,14 @@ def test_the_links_lead_to_the_manifest_and_from_a_reuse_to_the_producer(dags: D
     dags.script("train.py", "import sys; open(sys.argv[1], 'w').write('model')")
     dags.dag('step("train", PipelineData("model"))')
     first, second = dags.run(), dags.run()
-    for run in (first, second):
-        fingerprint = first.decision("train")["fingerprint"]
-        link = run.xcoms["train"]["_link_ManifestLink"]
-        assert link == f"/mlpipe/dags/{dags.dag_id()}/manifests/{fingerprint}"
+    fingerprint = first.decision("train")["fingerprint"]
+    link = first.xcoms["train"]["_link_ManifestLink"]
+    assert link == f"/mlpipe/dags/{dags.dag_id()}/manifests/{fingerprint}"
+    assert "_link_ProducerLink" not in first.xcoms["train"]
     run_id = first.run_id.replace(":", "%3A").replace("+", "%2B")
     link = second.xcoms["train"]["_link_ProducerLink"]
     assert link == f"/dags/{dags.dag_id()}/runs/{run_id}/tasks/train"
-    assert "_link_ProducerLink" not in first.xcoms["train"]
+    assert "_link_ManifestLink" not in second.xcoms["train"]
 
 
 def test_there_is_no_link_to_a_manifest_that_was_never_sealed(dags: DagFiles) -> None:

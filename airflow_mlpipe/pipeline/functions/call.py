@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_mlpipe.errors import DefinitionError, UserError
+from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.model.parameters import PipelineParameter
 from airflow_mlpipe.pipeline.functions.signature import FunctionSignature, Parameter
-from airflow_mlpipe.pipeline.functions.values import WrongValue, checked, is_known_now, leaves
+from airflow_mlpipe.pipeline.functions.values import WrongValue, as_json, checked, is_known_now, leaves
 
 Tree = dict[str, Any]
 """An argument as :class:`~airflow_mlpipe.records.CallSpec` describes it."""
+
+_PLAIN = (bool, int, float, str, type(None))
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,9 @@ class FunctionCall:
     def check(self) -> None:
         """Raise DefinitionError for a value that is known while the DAG is parsed and cannot be passed."""
         for name, value in self.values.items():
-            if is_known_now(value) and not _is_default(self.signature.parameters[name], value):
+            if is_known_now(value):
                 try:
-                    checked(self.signature.parameters[name], value)
+                    _checked(self.signature.parameters[name], value)
                 except WrongValue as error:
                     raise DefinitionError(f"{self.signature.who}: {error}") from None
 
@@ -46,14 +49,26 @@ class FunctionCall:
         defaults = {
             name: parameter.default
             for name, parameter in self.signature.parameters.items()
-            if isinstance(parameter.default, (bool, int, float, str, type(None)))
+            if type(parameter.default) in _PLAIN and _is_finite(parameter.default)
         }
         return {**defaults, **self.values}
 
 
+def _checked(parameter: Parameter, value: Any) -> Any:
+    """*value* as JSON, if it can be passed to *parameter*; else WrongValue."""
+    if _is_default(parameter, value):
+        return as_json(value, f"parameter {parameter.name!r}")
+    return checked(parameter, value)
+
+
 def _is_default(parameter: Parameter, value: Any) -> bool:
     """Whether the author has said by a default that *value* is right, such as None for a text."""
-    return type(value) is type(parameter.default) and bool(value == parameter.default)
+    is_simple = type(value) in (*_PLAIN, list, tuple, dict)
+    return is_simple and type(value) is type(parameter.default) and bool(value == parameter.default)
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 class TreeMaker:
@@ -76,16 +91,23 @@ class TreeMaker:
         self._parameter_value = parameter_value
 
     def tree(self, name: str, value: Any) -> Tree:
-        """The tree of the value of a parameter. Raises UserError for one that cannot be passed."""
+        """The tree of the value of a parameter. DefinitionError for one that cannot be passed.
+
+        Another try would be given the same value, so that it is no UserError.
+        """
         parameter = self._signature.parameters[name]
         tree = self._tree(value, name, parameter.wants_path)
         try:
-            if not _is_plain(tree):
-                return tree
-            plain = _plain(tree)
-            return {"value": plain if _is_default(parameter, plain) else checked(parameter, plain)}
+            if _is_plain(tree):
+                return {"value": _checked(parameter, _plain(tree))}
+            if parameter.wants_path and not tree.keys() & {"input", "missing"}:
+                raise WrongValue(
+                    f"parameter {name!r} is a path and was given a {next(iter(tree))} that is none; pass one "
+                    "output, or the results of a mapped step, of which at least one is there"
+                )
+            return _with_json(tree, f"parameter {name!r}")
         except WrongValue as error:
-            raise UserError(f"{self._signature.who}: {error}") from None
+            raise DefinitionError(f"{self._signature.who}: {error}") from None
 
     def _tree(self, value: Any, name: str, whole: bool) -> Tree:
         from airflow_mlpipe.pipeline.mapped_results import MISSING
@@ -110,6 +132,15 @@ def _is_plain(tree: Tree) -> bool:
     if "dict" in tree:
         return all(_is_plain(item) for item in tree["dict"].values())
     return "value" in tree
+
+
+def _with_json(tree: Tree, where: str) -> Tree:
+    """*tree* with values as JSON beside its data; WrongValue for one that is not."""
+    if "list" in tree:
+        return {"list": [_with_json(item, f"{where}[{index}]") for index, item in enumerate(tree["list"])]}
+    if "dict" in tree:
+        return {"dict": {key: _with_json(item, f"{where}[{key!r}]") for key, item in tree["dict"].items()}}
+    return {"value": as_json(tree["value"], where)} if "value" in tree else tree
 
 
 def _plain(tree: Tree) -> Any:
