@@ -11,7 +11,8 @@ from airflow_mlpipe.sensors.output_reuse import OutputReuseSensor
 if TYPE_CHECKING:
     from airflow_mlpipe.pipeline.lookup import Sensing
     from airflow_mlpipe.pipeline.outcome import Outcome
-    from airflow_mlpipe.pipeline.production import Product, Production
+    from airflow_mlpipe.pipeline.product import Product
+    from airflow_mlpipe.pipeline.production import Production
     from airflow_mlpipe.pipeline.step_run import StepRun
     from airflow_mlpipe.reuse.decision import Policy
     from airflow_mlpipe.store.lease import Lease

@@ -103,7 +103,7 @@ class Binder:
         return self._binding
 
     def bind_call(self, call: FunctionCall) -> Binding:
-        """Bind a call of a function; raises as :meth:`bind`, DefinitionError for a value it cannot be given."""
+        """Bind a call of a function; raises as :meth:`bind`, DefinitionError also for a wrong argument."""
         maker = TreeMaker(
             call.signature,
             self._enter,

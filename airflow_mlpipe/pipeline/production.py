@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from airflow_mlpipe.pipeline.binding import InputToken, OutputToken, Token
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.intake import Intake
 from airflow_mlpipe.pipeline.preparation import Preparation
+from airflow_mlpipe.pipeline.product import Inspection, Product
 from airflow_mlpipe.pipeline.secrets import is_secret
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.snapshot import keep_snapshot, take_snapshot
@@ -32,32 +32,16 @@ from airflow_mlpipe.pipeline.worker import hash_cache, local_environments
 from airflow_mlpipe.records import CallSpec, LaunchSpec, OutputSpec, RunInfo, StepResult
 from airflow_mlpipe.reuse.code_tree import FUNCTION
 from airflow_mlpipe.reuse.decision import Policy, is_too_old
-from airflow_mlpipe.runtime.metrics import collect
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.listing import describe_output
-from airflow_mlpipe.store.manifest import Manifest, ManifestOutput, ManifestReturned, Producer
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.snapshot import unpack
 from airflow_mlpipe.targets.contract import AttemptDirectory
 from airflow_mlpipe.targets.environments import search_path
 from airflow_mlpipe.targets.local import LocalDriver
 from airflow_mlpipe.targets.runtime_bundle import runtime_bundle
-from airflow_mlpipe.version import __version__
 
 log = logging.getLogger(__name__)
 step_log = logging.getLogger("airflow_mlpipe.step")
-
-
-@dataclass(frozen=True)
-class Product:
-    """What a finished attempt made: a manifest that is not sealed yet, and what speaks against sealing it.
-
-    That is outputs left unwritten, by name, and sentences on inputs that changed while the step ran.
-    """
-
-    manifest: Manifest
-    unwritten: tuple[str, ...] = ()
-    changed_inputs: tuple[str, ...] = ()
 
 
 @dataclass
@@ -121,7 +105,10 @@ class Production:
             step_log.info("%s", line)
         result = self._driver.result(AttemptDirectory(places.records))
         self._raise_for(result)
-        return self._collect(places, result, snapshot)
+        inspection = Inspection(
+            self.preparation, self.identity, self.experiment, self.settings, self.datastore, places
+        )
+        return inspection.product(result, snapshot, self._changed_inputs())
 
     def terminate(self) -> None:
         """End the step's process and everything it started. Twice is fine."""
@@ -265,48 +252,6 @@ class Production:
             raise TargetError(message)
         raise InfrastructureError(message) if result.exit_code < 0 else UserError(message)
 
-    def _collect(self, places: AttemptPlaces, result: StepResult, snapshot: str) -> Product:
-        returned = self._returned(places)
-        outputs = self._described_outputs(places, () if returned is None else returned.artifacts)
-        unwritten = tuple(name for name in self.preparation.binding.outputs if name not in outputs)
-        self._refuse_lost_outputs(unwritten, places, is_function=returned is not None)
-        for name in outputs:
-            if self.datastore.local_path(places.output_key(name)) is None:
-                progress = self._progress(f"uploading output {name}")
-                self.datastore.upload(places.output(name), places.output_key(name), progress)
-        self._keep_files(places)
-        manifest = self._manifest(places, result, outputs, snapshot, returned)
-        return Product(manifest, unwritten, tuple(self._changed_inputs()))
-
-    def _returned(self, places: AttemptPlaces) -> ManifestReturned | None:
-        """What the step's function returned; None for a script or command."""
-        if not isinstance(self.preparation.definition.entry, Function):
-            return None
-        directory = AttemptDirectory(places.records)
-        if not directory.returned_path.exists():
-            raise UserError(
-                f"{self.preparation.definition.who}: the process ended well before the function had "
-                "returned, as sys.exit() does it; let the function return"
-            )
-        returned = directory.read_returned()
-        if taken := set(returned.artifacts) & set(self.preparation.binding.outputs):
-            raise DocumentError(f"the output {min(taken)!r} was returned as well")
-        return ManifestReturned.of(returned.values, returned.artifacts, unrolled=returned.unrolled)
-
-    def _refuse_lost_outputs(
-        self, unwritten: Sequence[str], places: AttemptPlaces, *, is_function: bool
-    ) -> None:
-        """A folder that was there must still be there, and a function writes every output it asks for."""
-        who, outputs = self.preparation.definition.who, self.preparation.binding.outputs
-        for name in unwritten:
-            if outputs[name].is_folder:
-                raise UserError(f"{who}: the folder of output {name!r} was removed")
-            if is_function:
-                raise UserError(
-                    f"{who}: the function ended without writing its output {name!r}; it must create a file "
-                    f"or a folder at the path it is given, {places.output(name)}"
-                )
-
     def _refuse_changed_inputs(self) -> None:
         if changed := self._changed_inputs():
             raise InfrastructureError(f"{self.preparation.definition.who}: {'; '.join(changed)}")
@@ -316,72 +261,6 @@ class Production:
             folder = self.preparation.definition.folder
             reader = self.identity.owner
             return Intake(self.preparation.binding, folder, cache, self.stores, reader).differences()
-
-    def _described_outputs(
-        self, places: AttemptPlaces, artifacts: Sequence[str]
-    ) -> dict[str, ManifestOutput]:
-        """What the step wrote, by output, and the *artifacts* that it returned; less what is not there."""
-        with hash_cache(self.settings) as cache:
-            described = {
-                name: describe_output(
-                    self.datastore,
-                    places.attempt,
-                    name,
-                    places.output(name),
-                    cache,
-                    self._progress(f"hashing output {name}"),
-                )
-                for name in (*self.preparation.binding.outputs, *artifacts)
-            }
-        return {name: output for name, output in described.items() if output is not None}
-
-    def _keep_files(self, places: AttemptPlaces) -> None:
-        """Keep what the script left in ``./outputs`` with the attempt."""
-        left = places.code / "outputs"
-        if left.is_dir() and any(left.iterdir()):
-            self.datastore.upload(left, places.files_key, self._progress("keeping ./outputs"))
-
-    def _manifest(
-        self,
-        places: AttemptPlaces,
-        result: StepResult,
-        outputs: dict[str, ManifestOutput],
-        snapshot: str,
-        returned: ManifestReturned | None,
-    ) -> Manifest:
-        logged = collect(AttemptDirectory(places.records).metrics_path)
-        if logged.truncated or logged.bad_lines:
-            log.warning(
-                "Some metrics could not be kept: %d unusable lines, truncated: %s",
-                logged.bad_lines,
-                logged.truncated,
-            )
-        identity = self.identity
-        return Manifest(
-            schema_version=1,
-            fingerprint=self.preparation.fingerprint,
-            recipe=self.preparation.recipe.as_document(),
-            outputs=outputs,
-            results=logged.metrics,
-            parent_metrics=logged.parent_metrics,
-            tags=logged.tags,
-            producer=Producer(
-                dag_id=identity.dag_id,
-                run_id=identity.run_id,
-                task_id=identity.task_id,
-                map_index=identity.map_index,
-                try_number=identity.try_number,
-                attempt=places.attempt,
-                experiment=self.experiment,
-                host=socket.gethostname(),
-            ),
-            started_at=result.started_at,
-            finished_at=result.finished_at,
-            sealed_at=time.time(),
-            snapshot=snapshot,
-            provider_version=__version__,
-            returned=returned,
-        )
 
 
 def _rendered(token: Token, staged: dict[str, StagedInput], places: AttemptPlaces) -> str:

@@ -15,7 +15,7 @@ from airflow_mlpipe.records import InputSpec
 from airflow_mlpipe.store.fetching import fetch, local_path
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.sources import Place
-from airflow_mlpipe.store.tree import EmptyFolder, walk
+from airflow_mlpipe.store.tree import recreate
 
 log = logging.getLogger(__name__)
 
@@ -121,14 +121,7 @@ def _put_links(source: Path, target: Path) -> None:
     if not source.is_dir():
         target.symlink_to(source)
         return
-    target.mkdir()
-    for leaf in walk(source):
-        path = target / leaf.path
-        if isinstance(leaf, EmptyFolder):
-            path.mkdir(parents=True)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.symlink_to(leaf.source)
+    recreate(source, target, lambda file, link: link.symlink_to(file))
 
 
 def _leaf(place: Place, bound: BoundInput) -> str:

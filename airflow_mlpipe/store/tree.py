@@ -109,13 +109,17 @@ def copy(source: Path, destination: Path, progress: Progress) -> None:
     """Copy what is at *source* to *destination*, which must not exist. Raises OSError and StoreError."""
     if source.is_dir():
         progress.expect(lambda: tree_size(source))
-        _copy_tree(source, destination, progress)
+        recreate(source, destination, lambda file, target: _copy_file(file, target, progress))
     else:
         progress.expect(source.stat().st_size)
         _copy_file(source, destination, progress)
 
 
-def _copy_tree(source: Path, destination: Path, progress: Progress) -> None:
+def recreate(source: Path, destination: Path, put: Callable[[Path, Path], object]) -> None:
+    """Make the new folder *destination* with the folders of *source*; *put* places each of its files.
+
+    Raises OSError, StoreError as :func:`walk`, and what *put* raises.
+    """
     destination.mkdir()
     for entry in walk(source):
         target = destination / entry.path
@@ -123,7 +127,7 @@ def _copy_tree(source: Path, destination: Path, progress: Progress) -> None:
             target.mkdir(parents=True)
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
-            _copy_file(Path(entry.source), target, progress)
+            put(Path(entry.source), target)
 
 
 def _copy_file(source: Path, destination: Path, progress: Progress) -> None:
