@@ -19,6 +19,7 @@ from airflow_mlpipe.pipeline import bundle
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.expansion import check_expansion
 from airflow_mlpipe.pipeline.functions.call import FunctionCall
+from airflow_mlpipe.pipeline.functions.shipping import makes_steps
 from airflow_mlpipe.pipeline.functions.signature import FunctionSignature, without_outputs
 from airflow_mlpipe.pipeline.parameters import bind_parameters
 from airflow_mlpipe.sensors.output_reuse import placement_of
@@ -148,7 +149,7 @@ def step(
             decorator_name="step",
         )
 
-    return decorate if python_callable is None else decorate(python_callable)
+    return makes_steps(decorate) if python_callable is None else decorate(python_callable)
 
 
 def _options(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from typing import Any
 from airflow.sdk import TaskInstanceState
 from airflow.sdk.definitions._internal.types import is_arg_set
 from airflow.sdk.definitions.xcom_arg import PlainXComArg, _ConcatResult, _MapResult, _ZipResult
+from airflow.sdk.exceptions import XComNotFound
 from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence
 
 from airflow_mlpipe.errors import UserError
+from airflow_mlpipe.pipeline.xcom import is_usable_key
 from airflow_mlpipe.reuse.phrases import listing
 
 log = logging.getLogger(__name__)
@@ -73,10 +75,30 @@ def resolved(argument: Any, context: Any) -> Any:
 
     Results of a task in a mapped task group become such a list too, when the reader is outside of the group.
     Airflow itself hands on a plain list there, and one bare value if the group has one instance.
+
+    A result of a task that handed on nothing at all, because it was skipped for one, is None, as its return
+    value is; so is a result that is None. Raises XComNotFound for one that the task does not have.
     """
     if _collects_a_group(argument, context["ti"]):
         return _Instances(LazyXComSequence(xcom_arg=argument, ti=context["ti"]), context["ti"]).results()
-    return aligned(argument.resolve(context), context)
+    if isinstance(argument, PlainXComArg) and not is_usable_key(argument.key):
+        return _of_whole(argument, context)
+    try:
+        return aligned(argument.resolve(context), context)
+    except XComNotFound:
+        if isinstance(argument, PlainXComArg):
+            return _of_whole(argument, context)
+        raise
+
+
+def _of_whole(argument: PlainXComArg, context: Any) -> Any:
+    """The result as a part of all that its task returned."""
+    whole = PlainXComArg(argument.operator).resolve(context)
+    if whole is None:
+        return None
+    if isinstance(whole, Mapping) and argument.key in whole:
+        return whole[argument.key]
+    raise XComNotFound(context["ti"].dag_id, argument.operator.task_id, argument.key)
 
 
 class _Instances:

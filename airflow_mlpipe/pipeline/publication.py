@@ -10,6 +10,8 @@ from typing import Any
 
 from airflow_mlpipe.model.reference import PipelineDataReference
 from airflow_mlpipe.pipeline.outcome import Outcome
+from airflow_mlpipe.pipeline.xcom import is_usable_key
+from airflow_mlpipe.reuse.phrases import listing
 from airflow_mlpipe.store.digest import MISSING_DIGEST
 from airflow_mlpipe.store.layout import output_key
 
@@ -36,7 +38,7 @@ def handed_on(outcome: Outcome, outputs: Iterable[str]) -> HandedOn:
     A script's return value are its references by output name, and its metrics under ``metrics``; each is
     under a key as well. A function's return value is what it returned, with references in place of artifacts,
     and when that is nothing the reference to its only output, or all of them by name; each output, each
-    unrolled result, and the metrics if there are any, are under keys.
+    unrolled result whose key can be one of XCom, and the metrics if there are any, are under keys.
     """
     references = {name: reference_of(outcome, name) for name in outputs}
     metrics = {"metrics": _small(outcome.manifest.results)}
@@ -47,7 +49,7 @@ def handed_on(outcome: Outcome, outputs: Iterable[str]) -> HandedOn:
         metrics = {}  # each key is a request to Airflow, which a fan-out of hundreds feels
     results = {**returned.values, **{name: reference_of(outcome, name) for name in returned.artifacts}}
     if returned.unrolled:
-        return HandedOn(results, {**references, **results, **metrics})
+        return HandedOn(results, {**references, **_with_usable_keys(results), **metrics})
     whole: Any = references or None
     if WHOLE in results:
         whole = results[WHOLE]
@@ -104,6 +106,18 @@ def reference_of(outcome: Outcome, name: str) -> PipelineDataReference:
         producer=producer,
         sealed=outcome.sealed,
     )
+
+
+def _with_usable_keys(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of *results* that can be looked up by their keys."""
+    usable = {key: value for key, value in results.items() if is_usable_key(key)}
+    if odd := [repr(key) for key in results if key not in usable]:
+        log.warning(
+            "Airflow cannot hand on %s of what was returned by itself, because the key is no part of a URL: "
+            "take the whole dict, or use letters, digits and '_'",
+            listing(odd),
+        )
+    return usable
 
 
 def _small(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,10 +48,11 @@ class ModuleText:
         return b"\n".join(lines)
 
 
-def prepare(source: str, package: str) -> ModuleText:
+def prepare(source: str, package: str, makers: Collection[str] = ()) -> ModuleText:
     """Prepare the text of a module of *package*, "" when it is in none.
 
-    Raises SyntaxError, ValueError or RecursionError for what this Python cannot parse.
+    *makers* are names in it that make steps of functions, as far as its text does not tell. Raises
+    SyntaxError, ValueError or RecursionError for what this Python cannot parse.
     """
     text = source.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").encode()
     lines, tree = text.split(b"\n"), _parse(text)
@@ -60,7 +61,7 @@ def prepare(source: str, package: str) -> ModuleText:
     idle |= {id(node) for node, _ in statements if isinstance(node, ast.If) and _is_main(node.test)}
     if idle:
         statements = list(walk_statements(tree.body, idle))
-    origins = Origins(package, [node for node, _ in statements])
+    origins = Origins(package, [node for node, _ in statements], makers)
 
     edits: list[_Edit] = []
     definitions, steps = {}, set()
@@ -110,8 +111,8 @@ class Origins:
     from this package: after ``on_gpu = step(compute_target="gpu")`` a function below ``@on_gpu`` is a step.
     """
 
-    def __init__(self, package: str, statements: Sequence[ast.stmt]) -> None:
-        self._names: dict[str, set[str]] = {}
+    def __init__(self, package: str, statements: Sequence[ast.stmt], makers: Collection[str] = ()) -> None:
+        self._names: dict[str, set[str]] = {name: {_STEP} for name in makers}
         for node in statements:
             if isinstance(node, (ast.Import, ast.ImportFrom)):
                 for alias in node.names:
@@ -143,6 +144,7 @@ def origin(statement: ast.Import | ast.ImportFrom, alias: ast.alias, package: st
     return f"{_absolute_module(statement, package)}.{alias.name}"
 
 
+_STEP = "airflow_mlpipe.step"
 # Beside a step there is no Airflow, and of this package only what steps themselves use.
 _BESIDE_A_STEP = frozenset(
     {"ArtifactFormat", "Input", "OUTPUT", "Output", "Pickle", "Run", "errors", "register_artifact", "runtime"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +12,12 @@ from airflow_mlpipe.reuse.module_text import Chain, prepare, root_name, stays_in
 from airflow_mlpipe.reuse.scopes import Function, ModuleNames, bound_name, children, local_names, module_names
 
 _REGISTER = "register_artifact"
+_INIT_SUBCLASS = "__init_subclass__"
+# Methods of Python's own containers that change them, and whose result may be wanted as well.
+_CHANGING = frozenset(
+    {"add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "popitem", "popleft"}
+    | {"remove", "setdefault", "sort", "subtract", "update"}
+)
 
 
 class Opening(NamedTuple):
@@ -46,7 +52,7 @@ class Outline:
     ``binders``: the statements that bind (or delete) a name.
     ``changers``: those that change its value: ``X[0] = v``, ``X.a = v``, ``X.add(v)``, ``@X.register``.
     ``likely_changers``: those that may change it by a call: ``fill(X)``, or ``fill()`` where that function
-    changes X, or ``np.seterr(...)`` for an imported module.
+    changes X, or ``np.seterr(...)`` for an imported module, or ``class Y(X)`` where X keeps a list of such.
     ``framing``: those that say something about the whole module, its docstring and ``from __future__``.
     ``registering``: those that register a type of artifact, which any function may then return.
     ``steps``: the functions that are steps. To call one runs nothing, so that it changes nothing.
@@ -54,8 +60,8 @@ class Outline:
     Raises SyntaxError, ValueError or RecursionError for what this Python cannot parse.
     """
 
-    def __init__(self, source: str, package: str) -> None:
-        self.text = prepare(source, package)
+    def __init__(self, source: str, package: str, makers: Collection[str] = ()) -> None:
+        self.text = prepare(source, package, makers)
         self.statements = tuple(self._statements(self.text.tree.body, b"", ()))
         self.framing = tuple(
             item for index, item in enumerate(self.statements) if _is_framing(item.node, is_first=index == 0)
@@ -66,7 +72,7 @@ class Outline:
             for name, items in self.binders.items()
             if any(_is_function(item.node) and item.node.lineno in self.text.steps for item in items)
         )
-        changes = _Changes(self.binders, self.steps)
+        changes = _Changes(self.binders, self.steps, asks_for_subclasses="__subclasses__" in source)
         self.changers = _grouped((name, item) for item in self.statements for name in changes.surely(item))
         self.likely_changers = _grouped(
             (name, item) for item in self.statements for name in changes.perhaps(item)
@@ -199,9 +205,12 @@ def _grouped(pairs: Iterable[tuple[str, Statement]]) -> dict[str, list[Statement
 class _Changes:
     """Which names a statement changes, as far as its syntax tells."""
 
-    def __init__(self, binders: Mapping[str, Sequence[Statement]], steps: frozenset[str]) -> None:
+    def __init__(
+        self, binders: Mapping[str, Sequence[Statement]], steps: frozenset[str], *, asks_for_subclasses: bool
+    ) -> None:
         self._binders = binders
         self._steps = steps
+        self._asks_for_subclasses = asks_for_subclasses
         self._imported = {
             name for name, items in binders.items() if all(is_import(item.node) for item in items)
         }
@@ -224,13 +233,33 @@ class _Changes:
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
                 names |= _receivers(node.value)
             names |= self._changed_by_calling(_called(node))
+            if isinstance(node, ast.ClassDef):
+                told = self._told_of_subclass(node)
+                names |= told | self._changed_by_calling(told)
         return names - self._steps
+
+    def _told_of_subclass(self, node: ast.ClassDef, below: frozenset[str] = frozenset()) -> set[str]:
+        """The classes of this module, metaclasses included, that may do something when *node* is defined."""
+        told: set[str] = set()
+        for name in set(_bases(node)) - below:
+            for item in self._binders.get(name, ()):
+                if isinstance(item.node, ast.ClassDef):
+                    above = self._told_of_subclass(item.node, below | {name})
+                    if above or self._asks_for_subclasses or _hears_of_subclasses(item.node):
+                        told |= {name, *above}
+        return told
 
     def _changed(self, node: ast.AST) -> set[str]:
         if isinstance(node, (ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load):
             return self._owner(node)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             return self._owner(node.value.func) - self._imported
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in _CHANGING
+        ):
+            return self._owner(node.func) - self._imported
         return set()
 
     @staticmethod
@@ -277,6 +306,18 @@ def _called(node: ast.AST) -> Iterator[str]:
             continue
         if isinstance(expression, ast.Name):
             yield expression.id
+
+
+def _bases(node: ast.ClassDef) -> Iterator[str]:
+    """The plain names of what the class inherits from, and of its metaclass."""
+    for expression in (*node.bases, *(keyword.value for keyword in node.keywords)):
+        if isinstance(expression, ast.Name):
+            yield expression.id
+
+
+def _hears_of_subclasses(node: ast.ClassDef) -> bool:
+    names = {getattr(member, "name", None) for member in node.body}
+    return _INIT_SUBCLASS in names or "type" in _bases(node)
 
 
 def _receivers(call: ast.Call) -> set[str]:

@@ -38,16 +38,19 @@ class ShakenFunction:
     returns_value: bool
 
 
-def shake(source: str, *, name: str, line: int, package: str, who: str) -> ShakenFunction:
+def shake(
+    source: str, *, name: str, line: int, package: str, who: str, makers: frozenset[str] = frozenset()
+) -> ShakenFunction:
     """Cut out of the module *source* what its function *name* reaches.
 
     *line* is the first line of the function, decorators included, as ``__code__.co_firstlineno`` has it;
-    *package* is the ``__package__`` of the module. *who* begins the messages, as in "step 'train'".
+    *package* is the ``__package__`` of the module. *who* begins the messages, as in "step 'train'". *makers*
+    are names of the module that make steps of functions, as far as its own text does not tell.
 
     Raises DefinitionError when the module cannot be parsed, when it has no such function, or when the
     function or what it reaches cannot run away from its module and from Airflow.
     """
-    outline, obstacles = _read(source, package, who)
+    outline, obstacles = _read(source, package, makers, who)
     found = outline.find(name, line)
     if found is None:
         raise DefinitionError(_why_not_found(name, line, who))
@@ -65,9 +68,9 @@ def shake(source: str, *, name: str, line: int, package: str, who: str) -> Shake
     )
 
 
-def _read(source: str, package: str, who: str) -> tuple[Outline, Obstacles]:
+def _read(source: str, package: str, makers: frozenset[str], who: str) -> tuple[Outline, Obstacles]:
     try:
-        return _module(source, package)
+        return _module(source, package, makers)
     except SyntaxError as error:
         where = f"line {error.lineno}: " if error.lineno else ""
         why = f"{where}{error.msg}"
@@ -77,8 +80,8 @@ def _read(source: str, package: str, who: str) -> tuple[Outline, Obstacles]:
 
 
 @functools.lru_cache(maxsize=8)
-def _module(source: str, package: str) -> tuple[Outline, Obstacles]:
-    outline = Outline(source, package)
+def _module(source: str, package: str, makers: frozenset[str]) -> tuple[Outline, Obstacles]:
+    outline = Outline(source, package, makers)
     return outline, Obstacles(outline)
 
 

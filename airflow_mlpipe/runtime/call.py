@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from airflow_mlpipe.errors import DocumentError, MLPipeError
+from airflow_mlpipe.errors import DocumentError, MLPipeError, UserError
 from airflow_mlpipe.records import CallSpec, LaunchSpec, to_json
 from airflow_mlpipe.runtime.call_arguments import arguments_of
 from airflow_mlpipe.runtime.call_results import hand_on
@@ -41,6 +41,7 @@ def main() -> int:
     try:
         spec, call = _read_spec()
         function = _own(_load, call)
+        _refuse_a_task(function, call)
         arguments = arguments_of(function, call, spec)
         returned = _own(_make_call, function, arguments)
         returned_values = hand_on(returned, function, call)
@@ -66,6 +67,15 @@ def _load(call: CallSpec) -> Callable[..., Any]:
         sys.path.insert(0, here)
     function: Callable[..., Any] = getattr(importlib.import_module(call.module), call.function)
     return function
+
+
+def _refuse_a_task(function: Callable[..., Any], call: CallSpec) -> None:
+    """A decorator that makes a step, and that nobody knew for one, makes another one here."""
+    if getattr(function, "_airflow_is_task_decorator", False):
+        raise UserError(
+            f"{call.function} is a task here as well, because what makes it a step was not known for that; "
+            "write @step, or import the decorator by its own name"
+        )
 
 
 def _make_call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:

@@ -21,6 +21,7 @@ from airflow_mlpipe.runtime.hints import hints_of, value_hint
 WHOLE = "return_value"
 LARGEST_INLINE = 256 * 1024  # bytes of JSON text, for each result
 
+_KEYS_OF_AIRFLOW = frozenset({"__classname__", "__id__", "__type"})
 _TAKEN = frozenset({WHOLE, "metrics", "mlpipe_decision"})
 _ARTIFACT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
@@ -59,13 +60,32 @@ def _small_json(value: Any, hint: Any, what: str) -> tuple[Any, bool]:
     if is_pickle(hint) or not isinstance(format_for(value), (JsonFormat, TextFormat)):
         return value, False
     tree = as_json(value)
-    if (size := len(json_text(tree).encode("utf8"))) <= LARGEST_INLINE:
+    size = len(json_text(tree).encode("utf8"))
+    if size > LARGEST_INLINE:
+        why = f"is {size:,} bytes of JSON, more than the {LARGEST_INLINE:,} that travel with a task"
+    elif (key := _key_of_airflow(tree)) is not None:
+        why = f"holds the key {key!r}, by which Airflow would take a dict for another object"
+    else:
         return tree, True
     sys.stdout.write(
-        f"airflow_mlpipe: {what} is {size:,} bytes of JSON, more than the {LARGEST_INLINE:,} that travel "
-        "with a task, so it is stored as an artifact; an ordinary task that takes it gets a reference\n"
+        f"airflow_mlpipe: {what} {why}, so it is stored as an artifact; "
+        "an ordinary task that takes it gets a reference\n"
     )
     return tree, False
+
+
+def _key_of_airflow(tree: Any) -> str | None:
+    """A key in *tree* that means something to Airflow when it reads XCom; None without one."""
+    pending = [tree]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, dict):
+            if found := _KEYS_OF_AIRFLOW & item.keys():
+                return min(found)
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+    return None
 
 
 def _folder(name: str, call: CallSpec) -> Path:
@@ -111,6 +131,11 @@ def _check_key(key: object, call: CallSpec) -> None:
         raise UserError(
             f"{key!r} is written twice: by the Output parameter of that name and by what {call.function} "
             "returned; give one of them another name"
+        )
+    if key in _KEYS_OF_AIRFLOW:
+        raise UserError(
+            f"{call.function} returned the key {key!r}, by which Airflow would take the dict for another "
+            "object; give it another name"
         )
     if key in _TAKEN:
         raise UserError(

@@ -97,7 +97,7 @@ def test_a_value_that_became_the_data_of_a_step_is_told(dags: DagFiles) -> None:
         return b"w"
 
     @step
-    def show(about: Any) -> str:
+    def show(about: dict[str, str | bytes]) -> str:
         return str(about)
     """
     dags.functions(functions, "weights(); show({'model': 'base'})")

@@ -5,7 +5,11 @@ from __future__ import annotations
 import functools
 import json
 import math
+import types
+import typing
+from collections import abc
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -21,6 +25,9 @@ from airflow_mlpipe.pipeline.functions.signature import Parameter, wants_path
 
 DATA = (StepOutput, DataInput, SourceDataset, PipelineDataReference)
 _EXACT = (bool, int, str)
+# What a list or a dict is as well, of which pydantic asks for no more than that or reads none of.
+_LOOSE = (abc.Iterable, abc.Collection, abc.Container, abc.Reversible, abc.Sized)
+_WHOSE_NONE = ", which is also what a task hands on that was skipped or returned nothing"
 
 
 class WrongValue(MLPipeError, ValueError):
@@ -34,7 +41,11 @@ def checked(parameter: Parameter, value: Any) -> Any:
     """
     where = f"parameter {parameter.name!r}"
     plain = as_json(value, where)
+    if plain is None and type(None) in typing.get_args(parameter.hint):
+        return None
     if wants_path(parameter.hint):
+        if plain is None:
+            raise WrongValue(f"{where} is a path and was given None{_WHOSE_NONE}")
         raise WrongValue(
             f"{where} is a path and was given {value!r}; pass the output of a step or a dataset, such as "
             f"Dataset.File.from_files({value!r}), whose content counts"
@@ -48,7 +59,8 @@ def checked(parameter: Parameter, value: Any) -> Any:
     try:
         typed = adapter.validate_json(json.dumps(plain), strict=True)
     except ValidationError as error:
-        raise WrongValue(f"{where} is {value!r}; the function asks for {name}{_detail(error)}") from None
+        detail = _WHOSE_NONE if value is None else _detail(error)
+        raise WrongValue(f"{where} is {value!r}; the function asks for {name}{detail}") from None
     try:
         return as_json(typed, where)
     except WrongValue:
@@ -60,13 +72,22 @@ def checked(parameter: Parameter, value: Any) -> Any:
 
 def as_json(value: Any, where: str) -> Any:
     """*value* with tuples as lists, if JSON can hold it exactly; else WrongValue."""
-    if value is None or isinstance(value, (bool, int, str)):
+    if isinstance(value, Enum):
+        raise WrongValue(
+            f"{where} is {value!r}, and the step's process would get no more than its value; pass that, "
+            f"{type(value).__name__}.{value.name}.value"
+        )
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str):
+        return _text(value, where)
     if isinstance(value, float):
         if math.isfinite(value):
-            return value
+            return float(value)
         raise WrongValue(f"{where} is {value!r}, which JSON does not have; pass None or a text for it")
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         return [as_json(item, f"{where}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, Mapping):
         return {_key(key, where): as_json(item, f"{where}[{key!r}]") for key, item in value.items()}
@@ -102,9 +123,18 @@ def leaves(value: Any) -> Iterator[Any]:
         yield value
 
 
+def _text(value: str, where: str) -> str:
+    text = str.__str__(value)  # a subclass may print itself in another way
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise WrongValue(f"{where} is {value!r}, a text that is not Unicode ({error}); mend it") from None
+    return text
+
+
 def _key(key: Any, where: str) -> str:
     if isinstance(key, str):
-        return key
+        return _text(key, where)
     raise WrongValue(f"{where} has the key {key!r} of type {type(key).__qualname__}; keys must be texts")
 
 
@@ -122,13 +152,25 @@ def _adapter_of(hint: Any) -> TypeAdapter[Any] | None:
 def _adapter(hint: Any) -> TypeAdapter[Any] | None:
     """What checks values of *hint*; None when nothing can."""
     try:
-        return _adapter_of(hint)
+        return _adapter_of(_checkable(hint))
     except TypeError:  # a hint that cannot be hashed, such as Annotated[int, []]
         return None
 
 
+def _checkable(hint: Any) -> Any:
+    """*hint* with lists and dicts in place of what only says that something can be done with them."""
+    kind, arguments = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if kind in (typing.Union, types.UnionType):
+        return typing.Union[tuple(map(_checkable, arguments))]  # noqa: UP007 - made of what is found
+    if kind in _LOOSE:
+        return list[arguments[0] if arguments else Any] | dict[str, Any]  # type: ignore[misc]
+    return hint
+
+
 def _name(hint: Any) -> str:
-    return hint.__qualname__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+    if isinstance(hint, type):
+        return hint.__qualname__
+    return str(hint).replace("typing.", "").replace("collections.abc.", "")
 
 
 def _detail(error: ValidationError) -> str:

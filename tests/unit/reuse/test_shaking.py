@@ -182,6 +182,16 @@ STATEMENTS = {
     "T = [0]\nclass Setting:\n    T[0] = 1": [1],
     "import decimal\nT = decimal.getcontext().prec = 5": 5,
     "T = 1; U = 2; T = T + U": 3,
+    "T = [3, 1]\nlast = T.pop()": [3],
+    "T = []\nif T.append(1) is None: pass": [1],
+    "T = []\n[T.append(number) for number in range(2)]": [0, 1],
+    "T = []\nclass R:\n    def __init_subclass__(cls): T.append(cls.__name__)\n"
+    "class A(R): pass\nclass B(A): pass": ["A", "B"],
+    "class R:\n    seen = []\n    def __init_subclass__(cls): R.seen.append(cls.__name__)\n"
+    "class A(R): pass\nT = R.seen": ["A"],
+    "class M(type):\n    seen = []\n    def __init__(cls, *_): M.seen.append(cls.__name__)\n"
+    "class A(metaclass=M): pass\nclass B(A): pass\nT = M.seen": ["A", "B"],
+    "class R: pass\nclass A(R): pass\nT = [cls.__name__ for cls in R.__subclasses__()]": ["A"],
 }
 
 

@@ -104,6 +104,17 @@ def test_much_json_is_read_again_as_it_would_be_if_it_were_little(whole: HandOn,
     assert read_artifact(tmp_path / "return_value") == list(range(100_000))
 
 
+@pytest.mark.parametrize("key", ["__classname__", "__id__", "__type"])
+def test_what_airflow_would_take_for_another_object_is_an_artifact(
+    whole: HandOn, unroll: HandOn, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    assert whole([{key: "os.path"}]) == ReturnedValues(artifacts=["return_value"])
+    assert read_artifact(tmp_path / "return_value") == [{key: "os.path"}]
+    assert f"holds the key {key!r}, by which Airflow would take a dict for another" in capsys.readouterr().out
+    with pytest.raises(UserError, match=f"returned the key '{key}', by which Airflow"):
+        unroll({key: 1})
+
+
 class MarkedTuple(NamedTuple):
     loss: float
     model: Pickle[complex]

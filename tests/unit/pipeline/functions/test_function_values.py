@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -26,6 +28,15 @@ class Config:
     depth: int
 
 
+class Color(str, Enum):
+    RED = "red"
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
 @given(json_values)
 def test_json_passes_as_it_is_where_nothing_is_annotated(value: Any) -> None:
     assert repr(checked(Parameter("x"), value)) == repr(value)
@@ -44,6 +55,10 @@ def test_json_passes_as_it_is_where_nothing_is_annotated(value: Any) -> None:
         (tuple[int, int], (1, 2), [1, 2]),
         (dict[str, int], {"a": 1}, {"a": 1}),
         (Any, (1, (2,)), [1, [2]]),
+        (Iterable[int], [1], [1]),
+        (Collection[float] | None, (1,), [1.0]),
+        (Iterable, {"a": 1}, {"a": 1}),
+        (Path | None, None, None),
     ],
 )
 def test_values_of_the_annotated_type_pass(hint: Any, value: Any, expected: Any) -> None:
@@ -65,6 +80,11 @@ def test_values_of_the_annotated_type_pass(hint: Any, value: Any, expected: Any)
         (Path, "raw/data.csv", r"is a path and was given 'raw/data.csv'; .*Dataset.File.from_files"),
         (datetime.date, "2026-01-01", "annotated date, which JSON does not have"),
         (Config, {"depth": 1}, "annotated Config, which JSON does not have"),
+        (Point, [1, 2], "annotated Point, which JSON does not have"),
+        (Color, "red", "annotated Color, which JSON does not have"),
+        (Iterable[int], "ab", r"asks for Iterable\[int\]"),
+        (int, None, "is None; the function asks for int, which is also what a task hands on that"),
+        (Path, None, "is a path and was given None, which is also what a task hands on that"),
     ],
 )
 def test_values_of_another_type_are_refused(hint: Any, value: Any, words: str) -> None:
@@ -82,6 +102,9 @@ def test_values_of_another_type_are_refused(hint: Any, value: Any, words: str) -
         (math.nan, "is nan, which JSON does not have"),
         ([1, {"a": math.inf}], r"x\[1\]\['a'\] is inf"),
         ({1: 2}, "has the key 1 of type int; keys must be texts"),
+        (Color.RED, r"is <Color.RED: 'red'>, .*; pass that, Color.RED.value"),
+        (Point(1, 2), "of type Point, which cannot travel"),
+        (["\ud800"], r"x\[0\] is '\\ud800', a text that is not Unicode"),
     ],
 )
 def test_what_json_cannot_hold_is_refused_with_its_place(value: Any, words: str) -> None:
@@ -101,3 +124,11 @@ def test_what_json_cannot_hold_is_refused_with_its_place(value: Any, words: str)
 def test_what_waits_for_the_run_is_not_known_now(value: Any) -> None:
     assert not is_known_now(value)
     assert is_known_now([1, "a", {"b": None}])
+
+
+def test_numbers_of_other_classes_become_pythons_own() -> None:
+    class Degrees(float):
+        pass
+
+    assert type(as_json(Degrees(1.5), "x")) is float
+    assert type(as_json(True, "x")) is bool
