@@ -33,19 +33,15 @@ def test_the_retraining_runs_and_runs_again_with_every_step_reused(examples: Dag
     assert (first.path("register", "registered") / "card.json").exists()
 
 
-def test_the_retraining_in_functions_runs_and_runs_again_with_every_step_reused(examples: DagFiles) -> None:
-    first = runs_and_is_reused(examples, "retrain_digits_taskflow")
+def test_the_retraining_in_functions_runs_again_what_an_edit_reaches_and_what_follows(
+    examples: DagFiles,
+) -> None:
+    name = "retrain_digits_taskflow"
+    first = runs_and_is_reused(examples, name)
     accuracy = first.xcoms["evaluate"]["accuracy"]
     card = json.loads((first.returned("register").path() / "card.json").read_text())
     assert card["test_accuracy"] == max(accuracy.values()) > 0.95
 
-
-def test_a_parameter_or_an_edit_runs_the_functions_that_it_reaches_and_what_follows(
-    examples: DagFiles,
-) -> None:
-    name = "retrain_digits_taskflow"
-    run_example(examples, name)
-    assert ran(run_example(examples, name, lr=0.02)) == {"train_network", "evaluate", "register"}
     edit(examples, name, "hidden_layer_sizes=(32,)", "hidden_layer_sizes=(24,)")
     assert ran(run_example(examples, name)) == {"train_network", "evaluate", "register"}
     edit(examples, name, "drop(columns=DIGIT)", "drop(columns=[DIGIT])")
@@ -53,32 +49,26 @@ def test_a_parameter_or_an_edit_runs_the_functions_that_it_reaches_and_what_foll
     assert ran(run_example(examples, name)) == {"train_logistic", "train_network", "evaluate"}
 
 
-def test_the_shards_are_scored_and_their_scores_are_reused(examples: DagFiles) -> None:
+def test_the_shards_are_scored_one_by_one_and_again_where_the_data_changed(examples: DagFiles) -> None:
     first = runs_and_is_reused(examples, "score_shards")
     assert first.returned("collect") == {"scored": 80, "doubtful": ANY, "missing": []}
     assert sum(key.startswith("score[") for key in first.actions) == 4
 
-
-def test_a_shard_that_fails_is_named_once_mended_is_scored_alone_and_so_is_a_new_one(
-    examples: DagFiles,
-) -> None:
     flowers = examples.folder / "introduction" / "data" / "iris.csv"
     sound = flowers.read_text()
     lines = sound.splitlines(keepends=True)
     lines[62] = "wet," + lines[62].partition(",")[2]  # a flower of the third shard
     flowers.write_text("".join(lines))
     broken = run_example(examples, "score_shards")
+    assert ran(broken) == {"split", "collect"}
     assert broken.states["score[2]"] == "failed"
     assert broken.returned("collect")["missing"] == [2]
     assert collected(broken) == ["0000", "0001", "0003"]
 
     flowers.write_text(sound)
-    mended = run_example(examples, "score_shards")
-    assert ran(mended) == {"split", "score[2]", "collect"}
-    assert mended.returned("collect") == {"scored": 80, "doubtful": ANY, "missing": []}
-    assert collected(mended) == ["0000", "0001", "0002", "0003"]
-
-    assert ran(run_example(examples, "score_shards", arrived=100)) == {"split", "score[4]", "collect"}
+    larger = run_example(examples, "score_shards", arrived=100)
+    assert ran(larger) == {"split", "score[4]", "collect"}
+    assert larger.returned("collect") == {"scored": 100, "doubtful": ANY, "missing": []}
 
 
 def test_every_example_is_run_by_a_test() -> None:
