@@ -12,7 +12,7 @@ strict := airflow_mlpipe tools
 pytest := $(venv)/python -m pytest -q --no-header -p tools.pytest_file_lines
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-system lint types benchmark constraints clean
+.PHONY: help setup demo ui test test-unit test-airflow test-system lint types benchmark constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
@@ -30,8 +30,13 @@ demo: $(ready) ## run, rerun, edit and rerun a retraining pipeline on a real Air
 ui: $(ready) ## leave Airflow's web UI running with the examples, until Ctrl-C
 	@$(venv)/python -m tools.ui $(UI_ARGS)
 
-test: $(ready) ## all tests but those that start a whole Airflow, the fastest first
-	@$(pytest) $(PYTEST_ARGS) tests/unit tests/architecture tests/airflow
+test: test-unit test-airflow ## all tests but those that start a whole Airflow, the fastest first
+
+test-unit: $(ready) ## the tests that need no Airflow database
+	@$(pytest) $(PYTEST_ARGS) tests/unit tests/architecture
+
+test-airflow: $(ready) ## DAGs that run in this process, by dag.test()
+	@$(pytest) $(PYTEST_ARGS) tests/airflow
 
 test-system: $(ready) ## the tests that start a whole Airflow
 	@$(pytest) $(PYTEST_ARGS) tests/system
