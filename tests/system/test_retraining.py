@@ -146,16 +146,21 @@ def test_a_misspelt_switch_fails_at_once_with_a_sentence(
     assert "is 'refesh'; it must be one of" in airflow.log_text(DAG, run_id, "prepare")
 
 
-def test_links_lead_to_the_producer_and_to_the_manifest_for_those_who_may_see_it(
+def test_links_lead_to_the_producer_and_from_there_to_the_manifest_for_those_who_may_see_it(
     airflow: AirflowInstance, first: dict[str, Any], run: Callable[..., dict[str, Any]]
 ) -> None:
     again = run()
-    place = f"/api/v2/dags/{DAG}/dagRuns/{again['run_id']}/taskInstances/prepare/links"
-    links = airflow.request("GET", place)["extra_links"]
+
+    def links(run_id: str) -> dict[str, Any]:
+        place = f"/api/v2/dags/{DAG}/dagRuns/{run_id}/taskInstances/prepare/links"
+        found: dict[str, Any] = airflow.request("GET", place)["extra_links"]
+        return found
+
     made_by = again["prepare"]["producer"]
-    assert links["Producer"].endswith(f"/tasks/{made_by['task_id']}")
-    manifest = airflow.request("GET", links["Manifest"])
+    assert links(again["run_id"])["Producer"].endswith(f"/tasks/{made_by['task_id']}")
+    link = links(made_by["run_id"])["Manifest"]
+    manifest = airflow.request("GET", link)
     assert manifest["fingerprint"] == again["prepare"]["fingerprint"]
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(airflow.url + links["Manifest"])
+        urllib.request.urlopen(airflow.url + link)
     assert refused.value.code == 401
