@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -105,8 +106,8 @@ class StepRun:
             self.recorder.snapshot_kept,
         )
 
-    def publish(self, sensing: Sensing, outcome: Outcome) -> dict[str, Any]:
-        """Hand on all but the return value: the decision, exported copies, the record.
+    def publish(self, sensing: Sensing, outcome: Outcome, keys: Mapping[str, Any]) -> dict[str, Any]:
+        """Hand on all but the return value: the decision, values under *keys*, exported copies, the record.
 
         Returns the decision as XCom carries it.
         """
@@ -114,7 +115,7 @@ class StepRun:
         ti = self.context["ti"]
         ti.xcom_push(key=DECISION_KEY, value=document)
         if not self.task.multiple_outputs:  # else Airflow does this with what the task returns
-            for key, value in self.handed_on(outcome).keys.items():
+            for key, value in keys.items():
                 ti.xcom_push(key=key, value=value)
         outputs = self.preparation.binding.outputs
         export(outcome, outputs.values(), self.identity, self.stores)

@@ -255,17 +255,17 @@ class OutputReuseSensor(BaseSensorOperator):
 
     def _hand_on(self, step: StepRun, sensing: Sensing, outcome: Outcome) -> PokeReturnValue:
         """Publish outputs, whoever made them, and finish."""
-        self.decided = step.publish(sensing, outcome)
+        handed_on = step.handed_on(outcome)
+        self.decided = step.publish(sensing, outcome, handed_on.keys)
         if outcome.decision.action == "reuse" and not self.emit_assets_on_reuse:
             # Nothing new was made, so nothing that listens for new data is to run.
             self.outlets = []
         # Airflow stores where each link leads, by a request each, even if that is nowhere.
         links = self.operator_extra_links
         self.operator_extra_links = tuple(link for link in links if link.get_link(self, ti_key=None))
-        returned = step.handed_on(outcome).return_value
-        if (sentence := nothing_to_map(self, returned)) is not None:
+        if (sentence := nothing_to_map(self, handed_on.return_value)) is not None:
             self.log.info("%s", sentence)
-        return PokeReturnValue(True, returned)
+        return PokeReturnValue(True, handed_on.return_value)
 
     def _sense_or_defer(self, context: Any, deadline: float) -> Any:
         with _mistakes_are_final():
