@@ -44,17 +44,28 @@ class RunInfo:
 
 
 @dataclass(frozen=True)
+class Pin:
+    """The version of a registered dataset or model that a run of a step uses."""
+
+    kind: Literal["dataset", "model"]
+    name: str
+    version: int
+
+
+@dataclass(frozen=True)
 class InputSpec:
     """One named input as the script finds it.
 
     ``paths`` are absolute paths (or URLs, for direct access). A file input has exactly one. A tabular
     input lists its files, and ``definition`` says how to read them:
-    ``{"format": "delimited" | "parquet", "options": {...}, "operations": [...]}``.
+    ``{"format": "delimited" | "parquet", "options": {...}, "operations": [...]}``. ``pin`` is there when the
+    input is a registered dataset or model.
     """
 
     kind: InputKind
     paths: list[str]
     definition: dict[str, Any] = field(default_factory=dict)
+    pin: Pin | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,24 @@ class ReturnedValues:
     values: dict[str, Any] = field(default_factory=dict)
     artifacts: list[str] = field(default_factory=list)
     unrolled: bool = False
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What a script asks to register once its step has succeeded: one line of ``registrations.jsonl``.
+
+    What is registered lies in the output *output*, or, with ``output`` None, among the files that are kept with
+    the run; ``inside`` is the path of the file or folder there, "" for all of it.
+    """
+
+    kind: Literal["dataset", "model"]
+    name: str
+    output: str | None
+    inside: str
+    description: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
 

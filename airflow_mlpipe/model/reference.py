@@ -8,6 +8,7 @@ from typing import IO, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+from airflow_mlpipe.access import filesystem
 from airflow_mlpipe.errors import StoreError
 
 ContentKind = Literal["file", "directory", "missing"]
@@ -95,11 +96,11 @@ class PipelineDataReference(BaseModel):
             if not local.exists():
                 raise StoreError(f"{self.name} of {self.producer} is not at {self.uri} any more")
             return local
-        filesystem, remote = _filesystem(self.uri)
+        opened, remote = filesystem(self.uri)
         folder = Path(tempfile.mkdtemp(prefix="mlpipe-"))
         target = folder / (self.inside or self.name).rpartition("/")[2]
         try:
-            filesystem.get(remote, str(target), recursive=self.kind == "directory")
+            opened.get(remote, str(target), recursive=self.kind == "directory")
         except Exception as error:
             raise StoreError(
                 f"{self.name} of {self.producer} cannot be read from {self.uri}: {error}"
@@ -125,18 +126,11 @@ class PipelineDataReference(BaseModel):
             raise StoreError(f"{self.name} is sealed: it can be opened for reading, not with mode {mode!r}")
         if inside and not _is_inside(inside):
             raise StoreError(f"{inside!r} is not a path inside {self.name}")
-        filesystem, remote = _filesystem(self.uri)
-        stream: IO[Any] = filesystem.open(f"{remote}/{inside}" if inside else remote, mode)
+        opened, remote = filesystem(self.uri)
+        stream: IO[Any] = opened.open(f"{remote}/{inside}" if inside else remote, mode)
         return stream
 
 
 def _is_inside(path: str) -> bool:
     """Whether *path* stays in the folder that it is relative to."""
     return not path.startswith("/") and ".." not in path.split("/")
-
-
-def _filesystem(uri: str) -> tuple[Any, str]:
-    import fsspec.core
-
-    filesystem, path = fsspec.core.url_to_fs(uri)
-    return filesystem, path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timezone
 
+from airflow_mlpipe.access import filesystem
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.atomic import temporary_beside, temporary_name
 from airflow_mlpipe.store.datastore import Datastore
@@ -31,13 +32,11 @@ def store_time(datastore: Datastore) -> float | None:
 
 
 def _remote_time(datastore: Datastore, key: str) -> float | None:
-    import fsspec.core
-
     datastore.write(key, b"")
     try:
-        filesystem, path = fsspec.core.url_to_fs(datastore.uri(key))
-        filesystem.invalidate_cache()
-        modified = filesystem.modified(path)
+        opened, path = filesystem(datastore.uri(key))
+        opened.invalidate_cache()
+        modified = opened.modified(path)
     except (NotImplementedError, FileNotFoundError):
         return None
     finally:

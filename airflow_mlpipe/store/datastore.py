@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from airflow_mlpipe.access import access_to
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.folder import Folder, StoredFile
 from airflow_mlpipe.store.layout import check_key
@@ -44,6 +45,9 @@ class Datastore:
             # Imported on demand, because a worker with a local store can do without fsspec.
             from airflow_mlpipe.store.remote_folder import RemoteFolder
 
+            if protocol == "datastore":
+                access = access_to(url)
+                return cls.open(access.url, **access.options, **storage_options)
             return cls(RemoteFolder(url.rstrip("/"), storage_options))
         path = os.path.expanduser(rest if separator else url)  # noqa: PTH111 - Path drops a second slash
         if not os.path.isabs(path):  # noqa: PTH117

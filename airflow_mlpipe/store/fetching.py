@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from airflow_mlpipe.access import filesystem
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.atomic import arriving
 from airflow_mlpipe.store.progress import Progress
@@ -34,10 +35,8 @@ def fetch(uri: str, destination: Path, progress: Progress) -> None:
 
 
 def _download(uri: str, destination: Path) -> None:
-    import fsspec.core
-
-    filesystem, path = fsspec.core.url_to_fs(uri)
-    if filesystem.isdir(path):
-        filesystem.get(path.rstrip("/") + "/", f"{destination}/", recursive=True)
+    opened, path = filesystem(uri)
+    if opened.isdir(path):
+        opened.get(path.rstrip("/") + "/", f"{destination}/", recursive=True)
     else:
-        filesystem.get_file(path, str(destination))
+        opened.get_file(path, str(destination))

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from airflow_mlpipe.access import Access, filesystem, opened
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.atomic import arriving, is_temporary, temporary_name
 from airflow_mlpipe.store.digest import sha256_stream
@@ -36,14 +37,7 @@ class RemoteFolder:
 
     def __init__(self, url: str, storage_options: dict[str, Any]) -> None:
         self.url = url
-        try:
-            from fsspec.core import url_to_fs
-
-            self._fs, root = url_to_fs(url, **storage_options)
-        except ImportError as error:
-            raise StoreError(f"cannot open {url}: its driver is not installed ({error})") from error
-        except Exception as error:
-            raise StoreError(f"cannot open {url}: {error}; check the URL and the storage options") from error
+        self._fs, root = filesystem(url) if not storage_options else opened(Access(url, storage_options))
         self._root = str(root).rstrip("/")
         is_memory = url.startswith("memory://")
         self._lock: AbstractContextManager[Any] = _memory_lock if is_memory else nullcontext()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from airflow_mlpipe.access import filesystem
 from airflow_mlpipe.errors import StoreError, UserError
 from airflow_mlpipe.model.dataset import Identity
 from airflow_mlpipe.model.reference import PipelineDataReference
@@ -173,22 +174,20 @@ def _joined(sources: Sequence[Source], names: Sequence[str]) -> Source:
 
 def _remote(url: str, who: str, *, content: bool) -> Source:
     """Remote files, identified by what their server says of them, with *content* by their bytes."""
-    import fsspec.core
-
     try:
-        filesystem, root = fsspec.core.url_to_fs(url)
+        opened, root = filesystem(url)
         if glob.has_magic(url):
-            found = filesystem.glob(root, detail=True)
+            found = opened.glob(root, detail=True)
             while glob.has_magic(root):
                 root = root.rpartition("/")[0]
         else:
-            found = filesystem.find(root, detail=True)
+            found = opened.find(root, detail=True)
         files = {path: info for path, info in sorted(found.items()) if info.get("type") != "directory"}
         if not files:
             raise UserError(f"{who}: nothing is at {url!r}; correct the URL, or put the data there")
         parts, without = [], None
         for path, info in files.items():
-            tag = _bytes_digest(filesystem, path) if content else _etag(info)
+            tag = _bytes_digest(opened, path) if content else _etag(info)
             without = path if tag is None else without
             parts.append([path, info.get("size"), tag])
     except (UserError, StoreError):
@@ -201,7 +200,7 @@ def _remote(url: str, who: str, *, content: bool) -> Source:
         hashlib.sha256(json.dumps(["remote", parts], default=str).encode()).hexdigest(),
         (Place("", url),)
         if not glob.has_magic(url)
-        else tuple(Place(path[len(root) :].lstrip("/"), filesystem.unstrip_protocol(path)) for path in files),
+        else tuple(Place(path[len(root) :].lstrip("/"), opened.unstrip_protocol(path)) for path in files),
         sum(info.get("size") or 0 for info in files.values()),
         None if without is None else f"the server gives no etag for {without}; use identity='content'",
     )
@@ -214,8 +213,8 @@ def _etag(info: dict[str, Any]) -> str | None:
     return None
 
 
-def _bytes_digest(filesystem: Any, path: str) -> str:
-    with filesystem.open(path, "rb") as file:
+def _bytes_digest(opened: Any, path: str) -> str:
+    with opened.open(path, "rb") as file:
         return sha256_stream(file)
 
 

@@ -20,7 +20,7 @@ import airflow_mlpipe
 from airflow_mlpipe.store.atomic import temporary_beside
 
 PACKAGE = Path(airflow_mlpipe.__file__).parent
-MODULES = ("__init__.py", "version.py", "errors.py", "records.py")
+MODULES = ("__init__.py", "version.py", "errors.py", "access.py", "records.py")
 
 STAND_IN = '''\
 """Leads ``import airflow_mlpipe`` to the installed package, else to the part of it that lies beside."""

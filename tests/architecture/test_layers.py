@@ -20,6 +20,7 @@ BELOW_PIPELINE = {
     "version",
     "get_provider_info",
     "errors",
+    "access",
     "records",
     "runtime",
     "model",
@@ -33,17 +34,18 @@ LAYERS: dict[str, set[str]] = {
     "version": set(),
     "get_provider_info": set(),
     "errors": set(),
+    "access": {"errors"},
     "records": {"errors"},
-    "runtime": {"errors", "records"},
-    "model": {"errors", "runtime"},
+    "runtime": {"access", "errors", "records"},
+    "model": {"access", "errors", "runtime"},
     "reuse": {"errors"},
-    "store": {"errors", "model"},
-    "targets": {"errors", "records", "model", "store"},
+    "store": {"access", "errors", "model"},
+    "targets": {"access", "errors", "records", "model", "store"},
     "pipeline": BELOW_PIPELINE,
     **{role: BELOW_PIPELINE | ROLES | {"pipeline"} for role in ROLES},
 }
 
-STANDARD_LIBRARY_ONLY = {"version", "get_provider_info", "errors", "records", "runtime"}
+STANDARD_LIBRARY_ONLY = {"version", "get_provider_info", "errors", "access", "records", "runtime"}
 AIRFLOW_AWARE = ROLES | {"pipeline"}
 
 

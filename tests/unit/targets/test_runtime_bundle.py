@@ -29,7 +29,7 @@ def test_the_bundle_has_the_standard_library_part_and_nothing_else(tmp_path: Pat
     bundle = runtime_bundle(tmp_path)
     package = bundle / "airflow_mlpipe"
     assert {path.name for path in package.iterdir()} == {
-        *("__init__.py", "version.py", "errors.py", "records.py", "runtime")
+        *("__init__.py", "version.py", "errors.py", "access.py", "records.py", "runtime")
     }
     assert {path.name for path in bundle.iterdir()} == {"airflow_mlpipe", "fallback"}
     for path in package.rglob("*.py"):
