@@ -12,7 +12,7 @@ strict := airflow_mlpipe tools
 pytest := $(venv)/python -m pytest -q --no-header -p tools.pytest_file_lines
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-unit test-airflow test-system lint types benchmark constraints clean
+.PHONY: help setup demo ui test test-unit test-airflow test-airflow-odd test-airflow-even test-system lint types benchmark constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
@@ -35,8 +35,14 @@ test: test-unit test-airflow ## all tests but those that start a whole Airflow, 
 test-unit: $(ready) ## the tests that need no Airflow database
 	@$(pytest) $(PYTEST_ARGS) tests/unit tests/architecture
 
-test-airflow: $(ready) ## DAGs that run in this process, by dag.test()
-	@$(pytest) $(PYTEST_ARGS) tests/airflow
+# In two halves, which share nothing, so that "make -j2 test" keeps two processors busy.
+test-airflow: test-airflow-odd test-airflow-even ## DAGs that run in the process of the tests, by dag.test()
+
+test-airflow-odd: $(ready)
+	@$(pytest) $(PYTEST_ARGS) $(shell ls tests/airflow/test_*.py | awk 'NR % 2')
+
+test-airflow-even: $(ready)
+	@$(pytest) $(PYTEST_ARGS) $(shell ls tests/airflow/test_*.py | awk 'NR % 2 == 0')
 
 test-system: $(ready) ## the tests that start a whole Airflow
 	@$(pytest) $(PYTEST_ARGS) tests/system
