@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv: the project (editable), its development tools, all in the versions of constraints.txt.
+# Makes .venv: the project (editable), its development tools, all in the versions of constraints.txt; and Azurite.
 #
 #   tools/setup.sh [python]      python: a Python 3.10 to 3.13, default python3
 #
@@ -47,4 +47,5 @@ echo "setup: installing the project and its tools"
 # Compiled now, so that four Airflow components do not compile the same modules side by side at their first start.
 "$venv/bin/python" -m uv pip install --python "$venv/bin/python" --compile-bytecode \
     --editable . --group dev --constraint constraints.txt
+tools/azurite.sh || echo "setup: Azurite could not be installed: the tests on Azure Blob will be skipped" >&2
 echo "setup: done, see make help"
