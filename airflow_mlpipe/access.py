@@ -10,13 +10,27 @@ Options hold secrets. They live in memory only: they are never logged, pickled o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_mlpipe.errors import StoreError
 
 DATASTORE = "datastore://"
+
+# The extra of this package that brings the driver of a protocol.
+_EXTRAS = {
+    **dict.fromkeys(("s3", "s3a"), "s3"),
+    **dict.fromkeys(("az", "abfs", "abfss"), "azure"),
+    **dict.fromkeys(("gs", "gcs"), "gcs"),
+    **dict.fromkeys(("http", "https"), "http"),
+    **dict.fromkeys(("sftp", "ssh"), "sftp"),
+}
+
+# So that a server that is dead is an error within a minute: seconds to connect, seconds without a word, tries
+# of one request, and the least seconds between two of them.
+_TO_CONNECT, _TO_ANSWER, _TRIES, _PAUSE = 5, 15, 3, 1
 
 
 @dataclass(frozen=True)
@@ -64,14 +78,74 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 def opened(access: Access) -> tuple[Any, str]:
     """The same for an access that is known already."""
-    from fsspec.core import url_to_fs
-
     try:
-        found, path = url_to_fs(access.url, **access.options)
+        from fsspec.core import url_to_fs
+
+        found, path = url_to_fs(access.url, **_limited(access))
+        _limit(found)
     except ImportError as error:
-        raise StoreError(f"cannot open {access.url}: its driver is not installed ({error})") from error
-    except Exception as error:
+        extra = _EXTRAS.get(access.url.partition("://")[0])
+        advice = f"; pip install 'airflow-mlpipe[{extra}]'" if extra else ""
         raise StoreError(
-            f"cannot open {access.url}: {error}; check the URL and the options of its datastore"
+            f"cannot open {access.url}: its driver is not installed ({error}){advice}"
         ) from error
+    except Exception as error:
+        said = told(error, access)
+        raise StoreError(
+            f"cannot open {access.url}: {said}; check the URL and the options of its datastore"
+        ) from (None if "***" in said else error)
     return found, str(path)
+
+
+def _limited(access: Access) -> dict[str, Any]:
+    """The options of *access*, and limits for what it leaves open.
+
+    Left to themselves, drivers wait many minutes for a server that is dead, and tell from memory what lies in
+    a folder, where other processes write too.
+    """
+    options = dict(access.options)
+    extra = _EXTRAS.get(access.url.partition("://")[0])
+    if extra in ("s3", "azure", "gcs"):
+        options.setdefault("use_listings_cache", False)
+    if extra == "s3":
+        retries = {"mode": "standard", "total_max_attempts": _TRIES}
+        limits = {"connect_timeout": _TO_CONNECT, "read_timeout": _TO_ANSWER, "retries": retries}
+        options["config_kwargs"] = {**limits, **options.get("config_kwargs", {})}
+    if extra == "gcs" and "requests_timeout" not in options:
+        from aiohttp import ClientTimeout
+
+        options["requests_timeout"] = ClientTimeout(sock_connect=_TO_CONNECT, sock_read=_TO_ANSWER)
+    return options
+
+
+def _limit(driver: Any) -> None:
+    """Set the limits for which *driver* has no options."""
+    package = type(driver).__module__.partition(".")[0]
+    if package == "s3fs":
+        driver.retries = 1  # the client below it tries often enough
+    if package == "adlfs":
+        client = driver.service_client
+        with suppress(AttributeError):  # a client that keeps them elsewhere is as patient as its makers like
+            client._config.retry_policy.__dict__.update(
+                total_retries=_TRIES - 1, initial_backoff=_PAUSE, increment_base=2
+            )
+            client._pipeline._transport.connection_config.__dict__.update(
+                timeout=_TO_CONNECT, read_timeout=_TO_ANSWER
+            )
+
+
+def told(error: Exception, access: Access) -> str:
+    """What *error* says, with ``***`` for what may be secret among the options of *access*."""
+    said = str(error) or type(error).__name__
+    for text in _texts(access.options):
+        said = said.replace(text, "***")
+    return said
+
+
+def _texts(options: Mapping[str, Any]) -> Iterator[str]:
+    """The texts among *options* that may be secret: longer ones that are no addresses."""
+    for value in options.values():
+        if isinstance(value, Mapping):
+            yield from _texts(value)
+        elif isinstance(value, str) and len(value) >= 5 and "://" not in value:
+            yield value

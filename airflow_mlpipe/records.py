@@ -19,6 +19,11 @@ from airflow_mlpipe.errors import DocumentError
 
 SCHEMA_VERSION = 1
 
+# Names the file of the LaunchSpec that a process of a step belongs to.
+SPEC_VARIABLE = "MLPIPE_SPEC"
+# Has the number of the descriptor by which a step's process reads its HandedCredentials.
+CREDENTIALS_VARIABLE = "MLPIPE_CREDENTIALS_FD"
+
 StepStatus = Literal["succeeded", "failed", "terminated"]
 InputKind = Literal["file", "tabular"]
 
@@ -112,11 +117,24 @@ class ReturnedValues:
 
 
 @dataclass(frozen=True)
+class HandedCredentials:
+    """The options of drivers, which hold secrets, for the data that a step reads by itself.
+
+    ``urls`` maps the URL of a file or folder to one of ``options`` by its position. This is written to a file
+    without a name only, whose descriptor the step's process inherits; CREDENTIALS_VARIABLE has its number.
+    """
+
+    urls: dict[str, int]
+    options: list[dict[str, Any]] = field(repr=False)
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
 class Registration:
     """What a script asks to register once its step has succeeded: one line of ``registrations.jsonl``.
 
-    What is registered lies in the output *output*, or, with ``output`` None, among the files that are kept with
-    the run; ``inside`` is the path of the file or folder there, "" for all of it.
+    What is registered lies in the output *output*, or, with ``output`` None, among the files that are kept
+    with the run; ``inside`` is the path of the file or folder there, "" for all of it.
     """
 
     kind: Literal["dataset", "model"]
@@ -130,6 +148,32 @@ class Registration:
 
 
 @dataclass(frozen=True)
+class EarlierRun:
+    """A step that began before in the same DAG run, as ``run.parent.get_children()`` shows it.
+
+    ``id`` is that of the attempt which made its outputs, "" when there is none. ``started_at`` is in seconds
+    since the epoch.
+    """
+
+    id: str
+    name: str
+    map_index: int
+    status: Literal["Running", "Completed", "Failed"]
+    started_at: float
+    metrics: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EarlierRuns:
+    """All of them: the document ``children.json`` of an attempt that asks for it."""
+
+    runs: list[EarlierRun]
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
 class LaunchSpec:
     """All that is needed to run one attempt of a step, except secret values.
 
@@ -137,7 +181,8 @@ class LaunchSpec:
     records (``log.txt``, ``metrics.jsonl``, ``heartbeat``, ``result.json``, ``files/``);
     ``working_directory`` is where the process runs. ``environment`` holds variables that may be
     written down; values that may not are handed to the process directly. ``call`` is there when the process
-    calls a Python function.
+    calls a Python function. With ``azureml_compat`` the process finds this package's stand-in when it imports
+    ``azureml``.
     """
 
     attempt: str
@@ -151,6 +196,7 @@ class LaunchSpec:
     environment: dict[str, str] = field(default_factory=dict)
     termination_grace_seconds: float = 10.0
     call: CallSpec | None = None
+    azureml_compat: bool = False
     schema_version: int = SCHEMA_VERSION
 
 

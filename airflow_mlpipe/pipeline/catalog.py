@@ -1,4 +1,4 @@
-"""Compute targets and environments by name, from their YAML files."""
+"""Compute targets, environments and datastores by name, from their YAML files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.model.compute import ComputeTarget, LocalTarget, parse_targets
+from airflow_mlpipe.model.datastore import DatastoreEntry, parse_datastores
 from airflow_mlpipe.model.environment import Environment, parse_environments
 from airflow_mlpipe.pipeline.settings import path_option
 
@@ -37,6 +38,12 @@ def environment(given: Environment | str | None) -> Environment:
     if given is None:
         return _WORKERS_OWN
     return _by_name(given, "environments", "environment", parse_environments)
+
+
+def datastore_entries() -> Mapping[str, DatastoreEntry]:
+    """The datastores of the file, by name; none without one. DefinitionError when it cannot be read."""
+    path = path_option("datastores")
+    return {} if path is None else _read(path, "datastores", parse_datastores)
 
 
 def _by_name(

@@ -6,9 +6,7 @@ import os
 from pathlib import Path
 
 from airflow_mlpipe.errors import DocumentError
-from airflow_mlpipe.records import LaunchSpec, from_json
-
-SPEC_VARIABLE = "MLPIPE_SPEC"
+from airflow_mlpipe.records import SPEC_VARIABLE, LaunchSpec, from_json
 
 
 def launch_spec() -> LaunchSpec | None:

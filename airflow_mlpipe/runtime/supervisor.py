@@ -28,7 +28,14 @@ from pathlib import Path
 from types import FrameType
 
 from airflow_mlpipe.errors import DocumentError
-from airflow_mlpipe.records import LaunchSpec, StepResult, StepStatus, from_json, to_json
+from airflow_mlpipe.records import (
+    CREDENTIALS_VARIABLE,
+    LaunchSpec,
+    StepResult,
+    StepStatus,
+    from_json,
+    to_json,
+)
 from airflow_mlpipe.runtime.documents import replace, write_once
 from airflow_mlpipe.runtime.process_tree import (
     adopt_orphans,
@@ -48,6 +55,7 @@ TAIL_BYTES = 256 * 1024
 
 # The interpreter has the package when this folder is on its path; see targets.runtime_bundle.
 FALLBACK_FOLDER = Path(__file__).resolve().parents[2] / "fallback"
+AZUREML_FOLDER = Path(__file__).resolve().parent / "azureml_compat"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -121,6 +129,7 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=_handed_descriptors(),
                 preexec_fn=dying_with_parent(os.getpid()),  # safe: this process has one thread
             )
 
@@ -131,8 +140,12 @@ class Supervisor:
             **self._spec.environment,
             "MLPIPE_SPEC": str(self._spec_path),
         }
+        entries = [environment.get("PYTHONPATH")]
         if FALLBACK_FOLDER.is_dir():
-            entries = [environment.get("PYTHONPATH"), str(FALLBACK_FOLDER)]
+            entries.append(str(FALLBACK_FOLDER))
+        if self._spec.azureml_compat:
+            entries.append(str(AZUREML_FOLDER))
+        if entries[1:]:
             environment["PYTHONPATH"] = os.pathsep.join(filter(None, entries))
         return environment
 
@@ -218,6 +231,12 @@ class _Signals:
 
     def _request_termination(self, number: int, frame: FrameType | None) -> None:
         self.termination_requested = True
+
+
+def _handed_descriptors() -> tuple[int, ...]:
+    """What the worker handed to the step, and not to this process: the file with its credentials."""
+    handed = os.environ.get(CREDENTIALS_VARIABLE)
+    return () if handed is None else (int(handed),)
 
 
 def tail(log: Path) -> list[str]:

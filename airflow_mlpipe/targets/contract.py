@@ -14,10 +14,20 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from airflow_mlpipe.errors import DocumentError, InfrastructureError
-from airflow_mlpipe.records import LaunchSpec, ReturnedValues, StepResult, from_json, to_json
+from airflow_mlpipe.records import (
+    EarlierRuns,
+    HandedCredentials,
+    LaunchSpec,
+    ReturnedValues,
+    StepResult,
+    from_json,
+    to_json,
+)
 from airflow_mlpipe.store.atomic import arriving, temporary_beside, write_through
 
 AttemptState = Literal["unknown", "running", "finished", "lost"]
+
+NO_CREDENTIALS = HandedCredentials({}, [])
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,10 @@ class AttemptDirectory:
     def returned_path(self) -> Path:
         return self.path / "returned.json"
 
+    @property
+    def earlier_runs_path(self) -> Path:
+        return self.path / "children.json"
+
     def read_spec(self) -> LaunchSpec:
         """What was launched. Raises DocumentError when it cannot be read."""
         return from_json(LaunchSpec, _read(self.spec_path))
@@ -72,6 +86,11 @@ class AttemptDirectory:
             temporary.touch(mode=0o600)
             temporary.write_text(to_json(spec), "utf8")
 
+    def write_earlier_runs(self, runs: EarlierRuns) -> None:
+        """Write what the script may ask of earlier steps, atomically. Raises InfrastructureError."""
+        with _writing(self.earlier_runs_path), arriving(self.earlier_runs_path) as temporary:
+            temporary.write_text(to_json(runs), "utf8")
+
     def write_result(self, result: StepResult) -> None:
         """Write the result atomically and durably, unless there is one. Raises InfrastructureError."""
         with _writing(self.result_path), temporary_beside(self.result_path) as temporary:
@@ -88,11 +107,14 @@ class AttemptDirectory:
 class TargetDriver(Protocol):
     """Runs attempts on one kind of machine. Every verb is idempotent by the attempt's id."""
 
-    def launch(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> None:
+    def launch(
+        self, spec: LaunchSpec, secrets: Mapping[str, str], credentials: HandedCredentials = NO_CREDENTIALS
+    ) -> None:
         """Start the attempt and return once it is known to have started, without waiting for its end.
 
         Does nothing when the attempt is running or finished, whoever launched it. *secrets* are
-        environment variables of the step that no file holds. Raises TargetError when the target
+        environment variables of the step that no file holds; *credentials* are for its process only, and
+        stand in no variable either. Raises TargetError when the target
         refuses the attempt, InfrastructureError when it gives no sign of life.
         """
 

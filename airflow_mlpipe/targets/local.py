@@ -23,8 +23,9 @@ from typing import NamedTuple
 import psutil
 
 from airflow_mlpipe.errors import InfrastructureError, TargetError
-from airflow_mlpipe.records import LaunchSpec, StepResult
-from airflow_mlpipe.targets.contract import AttemptDirectory, AttemptState
+from airflow_mlpipe.records import CREDENTIALS_VARIABLE, HandedCredentials, LaunchSpec, StepResult
+from airflow_mlpipe.targets.contract import NO_CREDENTIALS, AttemptDirectory, AttemptState
+from airflow_mlpipe.targets.handing import handed_over
 from airflow_mlpipe.targets.log_lines import LogLines
 
 FIRST_SIGN_SECONDS = 10.0
@@ -54,7 +55,9 @@ class LocalDriver:
         self._clock = clock
         self._supervisors: dict[AttemptDirectory, subprocess.Popen[bytes]] = {}
 
-    def launch(self, spec: LaunchSpec, secrets: Mapping[str, str]) -> None:
+    def launch(
+        self, spec: LaunchSpec, secrets: Mapping[str, str], credentials: HandedCredentials = NO_CREDENTIALS
+    ) -> None:
         """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`; a lost attempt is started again.
 
         The step inherits the worker's environment without Airflow's settings, then *secrets*, then the
@@ -67,7 +70,8 @@ class LocalDriver:
             _kill(_processes_of(attempt))
         attempt.path.mkdir(parents=True, exist_ok=True)
         attempt.write_spec(spec)
-        supervisor = self._start_supervisor(attempt, secrets)
+        with handed_over(credentials) as descriptor:
+            supervisor = self._start_supervisor(attempt, secrets, descriptor)
         self._supervisors[attempt] = supervisor
         self._await_first_sign(attempt, supervisor)
 
@@ -138,18 +142,21 @@ class LocalDriver:
         return attempt.read_result()
 
     def _start_supervisor(
-        self, attempt: AttemptDirectory, secrets: Mapping[str, str]
+        self, attempt: AttemptDirectory, secrets: Mapping[str, str], descriptor: int | None
     ) -> subprocess.Popen[bytes]:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(WITHHELD_PREFIXES)
         }
+        inherited.pop(CREDENTIALS_VARIABLE, None)  # this worker may be a step itself
+        handed = {} if descriptor is None else {CREDENTIALS_VARIABLE: str(descriptor)}
         interpreter = [sys.executable, "-X", "utf8", "-E", "-s", "-S"]
         try:
             with attempt.log_path.open("ab") as log:
                 return subprocess.Popen(
                     [*interpreter, "-m", "airflow_mlpipe.runtime", str(attempt.spec_path)],
                     cwd=self._runtime,
-                    env={**inherited, **secrets},
+                    env={**inherited, **secrets, **handed},
+                    pass_fds=() if descriptor is None else (descriptor,),
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=subprocess.STDOUT,

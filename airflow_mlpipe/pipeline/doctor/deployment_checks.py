@@ -11,6 +11,7 @@ from typing import Any
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.get_provider_info import OPTIONS, get_provider_info
 from airflow_mlpipe.model.compute import parse_targets
+from airflow_mlpipe.model.datastore import parse_datastores
 from airflow_mlpipe.model.environment import parse_environments
 from airflow_mlpipe.pipeline.doctor.finding import Finding, fail, ok, warn
 from airflow_mlpipe.pipeline.live_runs import LiveRunsUnknown, live_runs
@@ -101,6 +102,11 @@ def waiting(settings: Settings) -> Finding:
         "[operators] default_deferrable is True, and no triggerer runs: steps that wait are not woken",
         "start `airflow triggerer`, or set the option to False",
     )
+
+
+def datastores(settings: Settings) -> Finding:
+    """That the file of datastores can be read."""
+    return _named(settings.datastores, "datastores", parse_datastores)
 
 
 def compute_targets(settings: Settings) -> Finding:

@@ -18,6 +18,7 @@ CHECKS: Mapping[str, Check] = {
     "command line": deployment_checks.command_line,
     "metadata database": deployment_checks.metadata_database,
     "waiting": deployment_checks.waiting,
+    "datastores file": deployment_checks.datastores,
     "compute targets": deployment_checks.compute_targets,
     "environments": deployment_checks.environments,
     "signing key": deployment_checks.signing_key,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from airflow_mlpipe.access import DATASTORE
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.pipeline.doctor.finding import Finding, fail, ok, warn
 from airflow_mlpipe.pipeline.settings import Settings, airflow_home
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.reuse.phrases import span
 from airflow_mlpipe.store.clock import store_time
+from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import ROOT, manifest_key
 from airflow_mlpipe.store.trial import has_coarse_times, has_hard_links, try_out
 
@@ -24,7 +26,7 @@ def datastore(settings: Settings) -> Finding:
     """That the deployment's own store can be used in every way that steps use it."""
     store = Stores.open(settings).own
     try_out(store)
-    return ok(f"{store.url}: read, written, created exclusively, swapped, listed and deleted")
+    return ok(f"{_named(settings, store)}: read, written, created exclusively, swapped, listed and deleted")
 
 
 def place(settings: Settings) -> Finding:
@@ -69,6 +71,12 @@ def other_datastores(settings: Settings) -> Finding:
         except StoreError as error:
             return fail(str(error), "let this user read it, or correct [mlpipe] read_datastores")
     return ok(", ".join(f"{store.url} can be read" for store in others) or "none are read")
+
+
+def _named(settings: Settings, store: Datastore) -> str:
+    """The URL of the deployment's *store*, with the name of a datastore that led there."""
+    option = settings.private_datastore if settings.read_only else settings.datastore
+    return f"{store.url} ({option})" if option.startswith(DATASTORE) else store.url
 
 
 def clock_finding(ahead: float | None) -> Finding:

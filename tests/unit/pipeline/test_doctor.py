@@ -18,7 +18,9 @@ from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from airflow_mlpipe import access
 from airflow_mlpipe.errors import StoreError
+from airflow_mlpipe.pipeline.datastores import know_datastores
 from airflow_mlpipe.pipeline.doctor import deployment_checks, machine_checks, store_checks
 from airflow_mlpipe.pipeline.doctor.examination import CHECKS, examine
 from airflow_mlpipe.pipeline.doctor.finding import Finding, ok
@@ -71,6 +73,22 @@ def test_what_is_wrong_says_how_to_mend_it(option: SetOption) -> None:
     option("compute_targets", "/nowhere.yaml")
     finding = examine()["compute targets"]
     assert (finding.level, bool(finding.mend)) == ("FAIL", True)
+
+
+def test_a_store_with_a_name_is_told_by_both(
+    option: SetOption, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "_resolver", access.as_it_is)
+    know_datastores()
+    file = tmp_path / "datastores.yaml"
+    file.write_text(f"shared: {{url: {tmp_path}/shared}}\n")
+    option("datastores", file)
+    option("datastore", "datastore://shared/ml")
+    found = examine()
+    assert found["datastores file"].said == f"{file} has shared"
+    assert found["datastore"].said.startswith(f"file://{tmp_path}/shared/ml (datastore://shared/ml): read,")
+    option("datastore", "datastore://nowhere/ml")
+    assert "'nowhere' is not known" in examine()["datastore"].said
 
 
 def test_a_check_that_raises_is_a_failure_with_its_sentence() -> None:

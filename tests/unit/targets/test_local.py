@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from airflow_mlpipe.errors import DocumentError, InfrastructureError, TargetError
-from airflow_mlpipe.records import LaunchSpec, RunInfo, StepResult, to_json
+from airflow_mlpipe.records import HandedCredentials, LaunchSpec, RunInfo, StepResult, to_json
 from airflow_mlpipe.targets.contract import AttemptDirectory, TargetDriver
 from airflow_mlpipe.targets.local import LocalDriver
 from airflow_mlpipe.targets.runtime_bundle import runtime_bundle
@@ -212,6 +212,32 @@ def test_secrets_reach_the_step_and_no_file(
     assert list(driver.logs(attempt)) == ["7"]
     for path in tmp_path.rglob("*"):
         assert path.is_dir() or b"s3cret!" not in path.read_bytes()
+
+
+def test_credentials_reach_the_step_by_a_descriptor_and_stand_in_no_file_and_no_variable(
+    driver: LocalDriver, attempt: AttemptDirectory, step: Step, tmp_path: Path
+) -> None:
+    program = """
+import os
+handed = os.pread(int(os.environ["MLPIPE_CREDENTIALS_FD"]), 1000, 0).decode()
+secret = "s3" + "cret!"
+print(secret in handed, any(secret in value for value in os.environ.values()))
+"""
+    handed = HandedCredentials({"s3://raw": 0}, [{"secret": "s3cret!"}])
+    driver.launch(step(sys.executable, "-c", program), {}, handed)
+    finish(driver, attempt)
+    assert list(driver.logs(attempt)) == ["True False"]
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or b"s3cret!" not in path.read_bytes()
+
+
+def test_credentials_that_the_worker_was_handed_itself_are_not_passed_on(
+    driver: LocalDriver, attempt: AttemptDirectory, step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLPIPE_CREDENTIALS_FD", "99")
+    driver.launch(step(sys.executable, "-c", "import os; print('MLPIPE_CREDENTIALS_FD' in os.environ)"), {})
+    finish(driver, attempt)
+    assert list(driver.logs(attempt)) == ["False"]
 
 
 def test_the_spec_is_for_its_owner_only(driver: LocalDriver, attempt: AttemptDirectory, step: Step) -> None:

@@ -13,9 +13,9 @@ ROOT = Path(airflow_mlpipe.__file__).parents[1]
 
 
 def imported_from(python: list[str], module: str, path: list[Path]) -> Path:
-    """Where *python*, given *path* as PYTHONPATH, finds *module*; run where nothing else is found."""
+    """Where *python*, given *path* as PYTHONPATH, finds the last of *module*; run where nothing else is."""
     done = subprocess.run(
-        [*python, "-c", f"import {module}; print({module}.__file__)"],
+        [*python, "-c", f"import {module}; print({module.split(', ')[-1]}.__file__)"],
         cwd=path[0],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
         capture_output=True,
@@ -78,6 +78,14 @@ def test_the_workers_own_interpreter_keeps_its_installed_package(tmp_path: Path)
     )
 
 
+def test_an_interpreter_without_packages_finds_the_stand_in_for_azureml(tmp_path: Path) -> None:
+    bundle = runtime_bundle(tmp_path)
+    folder = bundle / "airflow_mlpipe" / "runtime" / "azureml_compat"
+    modules = "azureml.core.authentication, azureml.data.dataset_factory, azureml.core.run"
+    found = imported_from([sys.executable, "-S"], modules, [bundle / "fallback", folder])
+    assert found == folder / "azureml" / "core" / "run.py"
+
+
 def test_processes_that_a_script_spawns_find_the_package_too(tmp_path: Path) -> None:
     fallback = runtime_bundle(tmp_path) / "fallback"
     script = tmp_path / "script.py"
@@ -96,4 +104,4 @@ def test_processes_that_a_script_spawns_find_the_package_too(tmp_path: Path) -> 
         text=True,
         check=True,
     )
-    assert done.stdout == "['offline']\n"
+    assert done.stdout == "['OfflineRun']\n"

@@ -1,0 +1,1 @@
+"""Hooks: what Airflow asks of connections."""

@@ -1,0 +1,1 @@
+"""Airflow connections as credentials for datastores."""
