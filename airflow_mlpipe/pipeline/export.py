@@ -3,75 +3,54 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 
-from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.model.data import OutputFileDatasetConfig, StepOutput
+from airflow_mlpipe.pipeline.destinations import destination_url
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.outcome import Outcome
-from airflow_mlpipe.pipeline.settings import NAMESPACES
+from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
-from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.layout import ROOT
-from airflow_mlpipe.store.progress import Progress
+from airflow_mlpipe.pipeline.worker import hash_cache
+from airflow_mlpipe.store.progress import Progress, readable_size
+from airflow_mlpipe.store.remote_digests import RemoteDigests
+from airflow_mlpipe.store.transfer.copying import copy_tree
 
 log = logging.getLogger(__name__)
 
-# What a datastore keeps for itself, directly below it.
-_RESERVED = (ROOT.partition("/")[0], NAMESPACES)
 
-
-def export(outcome: Outcome, outputs: Iterable[StepOutput], identity: TaskIdentity, stores: Stores) -> None:
+def export(
+    outcome: Outcome,
+    outputs: Iterable[StepOutput],
+    identity: TaskIdentity,
+    stores: Stores,
+    settings: Settings,
+) -> None:
     """Copy the outputs that have a destination there, file by file.
 
-    A relative destination starts at the deployment's own datastore. A file of the same name is replaced;
-    nothing else that lies there is touched, let alone removed. Raises StoreError, also for a destination in a
-    datastore that this deployment only reads, or among the files that datastores keep for themselves.
+    A file that is there with the same content is passed over, another one of the same name is replaced;
+    nothing else that lies there is touched, let alone removed. Raises StoreError, also as
+    ``destination_url``.
     """
     for output in outputs:
         if not isinstance(output, OutputFileDatasetConfig) or output.destination is None:
             continue
         place = output.destination.replace("{run-id}", identity.run_id)
-        place = place.replace("{output-name}", output.name).rstrip("/")
-        target, folder = _target(place, stores)
+        place = place.replace("{output-name}", output.name)
+        url = destination_url(place, stores)
+        made = outcome.manifest.outputs[output.name]
+        if not made.entries and made.listing is None:
+            log.info("Output %s has no files to copy to %s", output.name, place)
+            continue
         progress = Progress(f"copying output {output.name} to {place}", log.info)
-        key = outcome.manifest.outputs[output.name].key
-        _copy_files(outcome.datastore, key, target, folder, progress)
-        log.info("Copied output %s to %s", output.name, place)
-
-
-def _target(place: str, stores: Stores) -> tuple[Datastore, str]:
-    """The datastore and the key that a destination names."""
-    if "://" in place or place.startswith("/"):
-        parent, _, leaf = place.rpartition("/")
-        target, key = Datastore.open(parent or "/"), leaf
-    else:
-        target, key = stores.own, place
-    uri = target.uri(key)
-    around = [store for store in stores if f"{uri}/".startswith(f"{store.url}/")]
-    if not around:
-        return target, key
-    nearest = max(around, key=lambda store: len(store.url))
-    if nearest is not stores.own:
-        raise StoreError(
-            f"the destination {place!r} lies in {nearest.url}, to which nothing is written; choose another"
+        with hash_cache(settings) as cache:
+            sources = {"": outcome.datastore.uri(made.key)}
+            report = copy_tree(sources, url, progress, digests=RemoteDigests(cache))
+        log.info(
+            "Copied output %s to %s: %d files (%s); %d were there already",
+            output.name,
+            place,
+            report.copied,
+            readable_size(report.bytes),
+            report.skipped,
         )
-    inside = uri.removeprefix(nearest.url).lstrip("/")
-    if not inside or inside.partition("/")[0] in _RESERVED:
-        raise StoreError(f"the destination {place!r} lies among a datastore's own files; choose another")
-    return target, key
-
-
-def _copy_files(source: Datastore, key: str, target: Datastore, folder: str, progress: Progress) -> None:
-    files = list(source.files(key))
-    progress.expect(sum(file.size for file in files))
-    with tempfile.TemporaryDirectory(prefix="mlpipe-") as scratch:
-        for file in files:
-            path = source.local_path(file.key)
-            if path is None:
-                path = Path(scratch) / "file"
-                source.download(file.key, path)
-            target.upload(path, f"{folder}/{file.key.removeprefix(key).lstrip('/')}")
-            progress.advance(file.size)

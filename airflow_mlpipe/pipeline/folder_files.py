@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from airflow_mlpipe.errors import DocumentError, StoreError, UserError
 from airflow_mlpipe.model.reference import PipelineDataReference
@@ -30,7 +29,7 @@ def files_of(folder: PipelineDataReference, stores: Stores, cache: HashCache) ->
     if folder.kind != "directory":
         what = "is one file" if folder.kind == "file" else "was not written"
         raise UserError(f"{folder.name} of {folder.producer} {what}; only a folder has files to list")
-    entries: Sequence[Entry | ManifestEntry] | None = _sealed(folder, stores)
+    entries: Sequence[Entry | ManifestEntry] | None = sealed_entries(folder, stores)
     if entries is None:
         entries = _hashed(folder, stores, cache)
     return [
@@ -39,28 +38,8 @@ def files_of(folder: PipelineDataReference, stores: Stores, cache: HashCache) ->
     ]
 
 
-def matches(path: str, pattern: str) -> bool:
-    """Whether the posix *path* matches a glob: ``*``, ``?`` and ``[]`` stay within one name.
-
-    ``**`` stands for any number of folders, none included. A name that starts with a dot is matched only by a
-    part of the pattern that does, too.
-    """
-    return _match(path.split("/"), pattern.split("/"))
-
-
-def _match(names: Sequence[str], parts: Sequence[str]) -> bool:
-    if not parts or not names:
-        return not parts and not names
-    if parts[0] == "**":
-        if len(parts) == 1:
-            return not any(name.startswith(".") for name in names)
-        return _match(names, parts[1:]) or (not names[0].startswith(".") and _match(names[1:], parts))
-    is_hidden = names[0].startswith(".") and not parts[0].startswith(".")
-    return not is_hidden and fnmatchcase(names[0], parts[0]) and _match(names[1:], parts[1:])
-
-
-def _sealed(folder: PipelineDataReference, stores: Stores) -> list[ManifestEntry] | None:
-    """The files as the manifest has them; None when none vouches for this very folder."""
+def sealed_entries(folder: PipelineDataReference, stores: Stores) -> list[ManifestEntry] | None:
+    """The files of *folder* as its manifest has them; None when no manifest vouches for this very folder."""
     holder = stores.holding(folder.uri)
     if not folder.sealed or holder is None:
         return None
@@ -70,7 +49,7 @@ def _sealed(folder: PipelineDataReference, stores: Stores) -> list[ManifestEntry
             return None
         return list(entries_of(holder, output))
     except (ManifestMissing, DocumentError) as error:
-        log.info("The files of %s are hashed, because %s", folder.name, error)
+        log.info("The files of %s are listed anew, because %s", folder.name, error)
         return None
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tests.airflow.harness import DagFiles
+from tests.services import ObjectStore
 
 pytestmark = pytest.mark.airflow
 
@@ -218,3 +220,100 @@ def test_a_dataset_that_is_not_there_fails_the_step_with_its_name_and_place(dags
     assert (
         f"input data: nothing is at 'data/nil.txt' ({dags.folder}/data/nil.txt); correct the path" in run.text
     )
+
+
+@pytest.fixture
+def lake(s3: ObjectStore, dags: DagFiles, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """A bucket, which is the datastore "lake", and below ``store`` the datastore of the steps."""
+    client = s3.options["client_kwargs"]
+    place = {"url": s3.url, "endpoint": client["endpoint_url"], "region": client["region_name"]}
+    login = {"login": s3.options["key"], "password": s3.options["secret"]}
+    connection = json.dumps({"conn_type": "mlpipe_datastore", **login, "extra": place})
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", connection)
+    monkeypatch.setenv("AIRFLOW__MLPIPE__DATASTORE", "datastore://lake/store")
+    return s3
+
+
+def write(lake: ObjectStore, path: str, content: bytes) -> None:
+    lake.filesystem().pipe_file(f"{lake.bucket}/{path}", content)
+
+
+READ = """
+    import os, sys
+    data, said = sys.argv[1:]
+    names = sorted(os.path.relpath(os.path.join(folder, name), data)
+                   for folder, _, names in os.walk(data) for name in names)
+    texts = [open(os.path.join(data, name)).read() for name in names] or [open(data).read()]
+    open(said, "w").write(f"{names} {texts} {os.path.ismount(os.path.dirname(data))}")
+"""
+
+
+def test_remote_data_reaches_steps_as_local_data_does_and_is_reused_while_its_etags_stay(
+    dags: DagFiles, lake: ObjectStore
+) -> None:
+    write(lake, "raw/a.txt", b"a")
+    write(lake, "raw/deep/b.txt", b"b")
+    dags.script("read.py", READ)
+    dags.dag("""
+        from airflow_mlpipe import Datastore
+        raw = Dataset.File.from_files((Datastore("lake"), "raw/"))
+        made = PipelineData("made")
+        step("mount", raw.as_mount(), made, script="read.py")
+        step("download", raw.as_download(), PipelineData("made"), script="read.py")
+        step("read", made, PipelineData("said"))
+    """)
+    first = dags.run()
+    assert first.state == "success", first.text
+    shown = "['a.txt', 'deep/b.txt'] ['a', 'b']"
+    assert first.read("mount", "made") == f"{shown} {os.access('/dev/fuse', os.W_OK)}"
+    assert first.read("download", "made") == f"{shown} False"
+    assert first.read("read", "said").startswith('[] ["')
+    write(lake, "raw/a.txt", b"a")
+    assert set(dags.run().actions.values()) == {"reused"}
+
+
+def test_remote_data_that_changes_while_the_step_runs_is_not_taken_for_what_it_was(
+    dags: DagFiles, lake: ObjectStore
+) -> None:
+    write(lake, "raw.txt", b"before")
+    dags.script(
+        "use.py",
+        f"""
+        import sys
+        import s3fs
+        text = open(sys.argv[1]).read()
+        lake = s3fs.S3FileSystem(**{dict(lake.options)!r})
+        lake.pipe_file("{lake.bucket}/raw.txt", b"after")
+        open(sys.argv[2], "w").write(text)
+    """,
+    )
+    dags.dag('step("use", Dataset.File.from_files("datastore://lake/raw.txt"), PipelineData("used"))')
+    first = dags.run()
+    assert first.read("use", "used") == "before"
+    assert not first.decision("use")["sealed"]
+    assert "was changed since it was hashed" in first.text
+
+
+def test_a_step_does_not_run_on_a_damaged_remote_output_and_the_next_run_makes_it_anew(
+    dags: DagFiles, lake: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MLPIPE__VERIFY", "none")  # so that the damage is not found before
+    monkeypatch.setenv("AIRFLOW__MLPIPE__DOWNLOAD_CACHE_SIZE", "0 B")
+    dags.script("make.py", 'open(__import__("sys").argv[1], "w").write("good bytes")')
+    dags.script("use.py", 'open(__import__("sys").argv[2], "w").write("used")')
+    dags.dag(
+        """
+        made = PipelineData("made")
+        step("make", made)
+        step("use", made, PipelineData("used"), PipelineParameter("word"))
+    """,
+        options='params={"word": "first"}',
+    )
+    first = dags.run()
+    assert first.state == "success", first.text
+    place = first.reference("make", "made").uri.partition("://")[2]
+    lake.filesystem().pipe_file(place, b"evil bytes")  # as many as before
+    second = dags.run(word="second")
+    assert second.states["use"] == "failed"
+    assert "input made is not what its step had sealed; the next run makes it again" in second.text
+    assert dags.run(word="second").actions == {"make": "ran", "use": "ran"}

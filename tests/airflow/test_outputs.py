@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.airflow.harness import DagFiles
+from tests.services import ObjectStore
 
 pytestmark = pytest.mark.airflow
 
@@ -101,6 +102,36 @@ def test_a_relative_destination_lies_in_the_datastore(dags: DagFiles) -> None:
     dags.dag('step("make", OutputFileDatasetConfig("made", destination="exports/{output-name}"))')
     assert dags.run().state == "success"
     assert (dags.store / "exports/made/a.txt").read_text() == "made"
+
+
+def test_an_empty_output_has_nothing_to_copy(dags: DagFiles) -> None:
+    dags.script("make.py", "pass")
+    dags.dag('step("make", OutputFileDatasetConfig("made", destination="exports/made"))')
+    run = dags.run()
+    assert run.state == "success"
+    assert "Output made has no files to copy to exports/made" in run.text
+
+
+def test_a_destination_may_be_a_place_in_another_datastore_and_what_is_there_is_not_sent_again(
+    dags: DagFiles, s3: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = s3.options["client_kwargs"]
+    place = {"url": s3.url, "endpoint": client["endpoint_url"], "region": client["region_name"]}
+    login = {"login": s3.options["key"], "password": s3.options["secret"]}
+    connection = json.dumps({"conn_type": "mlpipe_datastore", **login, "extra": place})
+    monkeypatch.setenv("AIRFLOW_CONN_LAKE", connection)
+    dags.script("make.py", "import sys; open(sys.argv[1] + '/a.txt', 'w').write('made')")
+    dags.dag("""
+        from airflow_mlpipe import Datastore
+        place = (Datastore("lake"), "out/{output-name}")
+        step("make", OutputFileDatasetConfig("made", destination=place).as_upload())
+    """)
+    first, second = dags.run(), dags.run()
+    assert first.state == second.state == "success", first.text + second.text
+    assert s3.filesystem().cat_file(f"{s3.bucket}/out/made/a.txt") == b"made"
+    copied = "Copied output made to datastore://lake/out/made: "
+    assert f"{copied}1 files (4 B); 0 were there already" in first.text
+    assert f"{copied}0 files (0 B); 1 were there already" in second.text
 
 
 def test_a_plain_task_opens_a_reference(dags: DagFiles) -> None:

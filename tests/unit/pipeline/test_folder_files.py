@@ -1,4 +1,4 @@
-"""Which files of a folder a pattern means."""
+"""The files of a folder output, each as a reference."""
 
 from __future__ import annotations
 
@@ -8,55 +8,11 @@ import pytest
 
 from airflow_mlpipe.errors import StoreError, UserError
 from airflow_mlpipe.model.reference import PipelineDataReference, ProducerReference
-from airflow_mlpipe.pipeline.folder_files import files_of, matches
+from airflow_mlpipe.pipeline.folder_files import files_of
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.hashing import describe
-
-
-@pytest.mark.parametrize(
-    ("pattern", "path"),
-    [
-        ("*", "a.csv"),
-        ("*.csv", "a.csv"),
-        ("a.[ct]sv", "a.csv"),
-        ("?.csv", "a.csv"),
-        ("day/*", "day/a.csv"),
-        ("*/*.csv", "day/a.csv"),
-        ("**/*.csv", "a.csv"),
-        ("**/*.csv", "day/hour/a.csv"),
-        ("day/**/a.csv", "day/a.csv"),
-        ("day/**/a.csv", "day/hour/minute/a.csv"),
-        ("**", "day/hour/a.csv"),
-        ("day/**", "day/hour/a.csv"),
-        (".*", ".hidden"),
-        ("**/.hidden/*", "day/.hidden/a.csv"),
-    ],
-)
-def test_a_pattern_matches(pattern: str, path: str) -> None:
-    assert matches(path, pattern)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "path"),
-    [
-        ("*", "day/a.csv"),
-        ("*.csv", "day/a.csv"),
-        ("*.csv", "a.tsv"),
-        ("*.csv", "a.CSV"),
-        ("day/*", "day/hour/a.csv"),
-        ("day/**/a.csv", "other/a.csv"),
-        ("**/*.csv", "day/a.tsv"),
-        ("*", ".hidden"),
-        ("**", "day/.hidden"),
-        ("**/*.csv", ".hidden/a.csv"),
-        ("a.csv/*", "a.csv"),
-        ("**/a.csv/**", "day/a.csv"),
-    ],
-)
-def test_a_pattern_does_not_match(pattern: str, path: str) -> None:
-    assert not matches(path, pattern)
 
 
 def folder(path: Path, digest: str, kind: str = "directory") -> PipelineDataReference:
