@@ -21,7 +21,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.folder import StoredFile
-from airflow_mlpipe.store.layout import ATTEMPTS, JOURNALS, RUNS, SNAPSHOTS, steps_prefix
+from airflow_mlpipe.store.layout import (
+    ATTEMPTS,
+    DATASETS,
+    JOURNALS,
+    MODEL_FILES,
+    MODELS,
+    RUNS,
+    SNAPSHOTS,
+    steps_prefix,
+)
 from airflow_mlpipe.store.lease import LeaseRecord
 from airflow_mlpipe.store.run_record import RunRecord
 
@@ -33,6 +42,7 @@ _READERS = 8
 _AHEAD = 64
 _SIGNS_OF_LIFE = ("heartbeat", "result.json", "log.txt", "metrics.jsonl", "spec.json")
 _ATTEMPT = re.compile(rb"attempts/([A-Za-z0-9_][A-Za-z0-9._-]*)|\"attempt\" *: *\"([^\"]+)\"")
+_MODEL = re.compile(rb"model-files/([A-Za-z0-9_][A-Za-z0-9._-]*/[0-9a-f]{32})/")
 _DIGEST = re.compile(rb"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
@@ -80,7 +90,9 @@ class Census:
 
     *unreadable* are manifests, with the attempts that they seem to name. Of *recipes*, *invalidations* and
     *snapshots* the sizes are known. *in_journals* are the fingerprints that a next explanation may compare
-    with. Names are interned, since they occur in several places.
+    with. *registered* are the attempts of registered datasets, and the *models* that have a version; of
+    *model_files* the bytes and a file whose age is theirs are known. Names are interned, since they occur in
+    several places.
     """
 
     sealed: dict[str, Sealed] = field(default_factory=dict)
@@ -91,10 +103,16 @@ class Census:
     attempts: dict[str, Attempt] = field(default_factory=dict)
     snapshots: dict[str, int] = field(default_factory=dict)
     in_journals: set[str] = field(default_factory=set)
+    registered: set[str] = field(default_factory=set)
+    models: set[str] = field(default_factory=set)
+    model_files: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     @classmethod
     def take(cls, datastore: Datastore) -> Census:
-        """Read every manifest, lease and journal of *datastore*, and list the rest. Raises StoreError."""
+        """Read every manifest, lease, journal and registered version of *datastore*, and list the rest.
+
+        Raises StoreError.
+        """
         census = cls()
         for digits in (f"{number:02x}" for number in range(256)):
             census._read_steps(datastore, digits)
@@ -106,6 +124,13 @@ class Census:
             census.snapshots[_part(file, SNAPSHOTS).removesuffix(".tar.gz")] = file.size
         for _, data in read_all(datastore, (file.key for file in datastore.files(JOURNALS))):
             census.in_journals |= digests_in(data)
+        # The files first: a version that is registered meanwhile has its files before its record.
+        for name, files in itertools.groupby(datastore.files(MODEL_FILES), key=_model_of):
+            *_, last = sized = [(file.size, file.key) for file in files]
+            census.model_files[name] = sum(size for size, _ in sized), last[1]
+        for _, data in read_all(datastore, (file.key for file in datastore.files(DATASETS))):
+            census.registered |= attempts_in(data)
+        census.models = registered_models(datastore)
         return census
 
     def size_of(self, attempt: str) -> int:
@@ -245,6 +270,12 @@ def read_all(datastore: Datastore, keys: Iterable[str]) -> Iterator[tuple[str, b
             yield from _arrived(key, future)
 
 
+def registered_models(datastore: Datastore) -> set[str]:
+    """The folders of model files that versions in *datastore* have; raises StoreError."""
+    records = read_all(datastore, (file.key for file in datastore.files(MODELS)))
+    return {name.decode() for _, data in records for name in _MODEL.findall(data)}
+
+
 def attempts_in(data: bytes) -> frozenset[str]:
     """The ids of attempts that *data* seems to name, whatever document it is."""
     return frozenset((by_key or by_field).decode() for by_key, by_field in _ATTEMPT.findall(data))
@@ -327,6 +358,11 @@ def _attempt(name: str, files: Iterable[StoredFile]) -> Attempt:
 
 def _old(key: str, data: bytes, record: RunRecord) -> OldRecord:
     return OldRecord(key, len(data), record.step, intern(record.fingerprint), record.last_used)
+
+
+def _model_of(file: StoredFile) -> str:
+    """The folder of a model's version, below that of all."""
+    return "/".join(file.key.removeprefix(f"{MODEL_FILES}/").split("/")[:2])
 
 
 def _part(file: StoredFile, prefix: str) -> str:

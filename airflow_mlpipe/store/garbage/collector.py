@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from airflow_mlpipe.errors import StoreError
-from airflow_mlpipe.store.garbage.census import Uses, attempts_in, digests_in
+from airflow_mlpipe.store.garbage.census import Uses, attempts_in, digests_in, registered_models
 from airflow_mlpipe.store.garbage.leftovers import remove_leftover
 from airflow_mlpipe.store.garbage.limits import Garbage
 from airflow_mlpipe.store.garbage.survey import Survey
 from airflow_mlpipe.store.invalidation import COLLECTOR, Invalidations
-from airflow_mlpipe.store.layout import attempt_prefix, lease_key, manifest_key, snapshot_key
+from airflow_mlpipe.store.layout import MODEL_FILES, attempt_prefix, lease_key, manifest_key, snapshot_key
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.run_record import RunRecord
 
@@ -55,6 +55,7 @@ class Collector:
         deleters: dict[str, Callable[[Garbage], bool]] = {
             "lease": self._delete_lease,
             "attempt": self._delete_attempt,
+            "model": self._delete_model,
             "snapshot": lambda item: self._datastore.delete(snapshot_key(item.name)),
             "record": self._delete_record,
             "note": lambda item: self._datastore.delete(item.name),
@@ -117,6 +118,13 @@ class Collector:
         if item.name in self._resumed or self._is_taken_up(item.name):
             return False
         self._datastore.delete_tree(attempt_prefix(item.name))
+        return True
+
+    def _delete_model(self, item: Garbage) -> bool:
+        """Delete files of a model, unless a version has come to name them."""
+        if item.name in registered_models(self._datastore):
+            return False
+        self._datastore.delete_tree(f"{MODEL_FILES}/{item.name}")
         return True
 
     def _is_taken_up(self, attempt: str) -> bool:

@@ -11,7 +11,7 @@ from airflow_mlpipe.store.garbage.census import Task
 
 DAY = 86400.0
 
-Kind = Literal["outputs", "lease", "attempt", "snapshot", "record", "note", "temporary", "folder"]
+Kind = Literal["outputs", "lease", "attempt", "model", "snapshot", "record", "note", "temporary", "folder"]
 
 
 @dataclass(frozen=True)

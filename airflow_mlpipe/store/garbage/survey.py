@@ -76,7 +76,7 @@ class Survey:
 
     @cached_property
     def _held_attempts(self) -> frozenset[str]:
-        """The attempts, sealed or not, that somebody works on or with."""
+        """The attempts, sealed or not, that somebody works on or with, or that registered datasets are of."""
         uses = self.uses
         leases = (self.census.leases[name].record for name in self._in_work)
         leased = {attempt for record in leases for attempt in record.attempts}
@@ -84,7 +84,8 @@ class Survey:
         # Of what was read a record has the fingerprint; only a manifest tells the attempt, until it is gone.
         read = {name for name, fingerprint in uses.made.items() if self._is_read_unsealed(fingerprint)}
         at_work = self._read_by_attempts()
-        return frozenset(chain(uses.held_attempts, leased, handed_on, read, at_work))
+        registered = self.census.registered
+        return frozenset(chain(uses.held_attempts, leased, handed_on, read, at_work, registered))
 
     def _is_read_unsealed(self, fingerprint: str) -> bool:
         last_use = self.uses.fingerprints[fingerprint].last
@@ -116,6 +117,7 @@ class Survey:
                 yield Garbage("outputs", item.fingerprint, item.size, why, step, item.last_used)
         yield from self._leases()
         yield from self._attempts()
+        yield from self._models()
         yield from self._snapshots()
         yield from self._records()
         yield from self._notes()
@@ -135,6 +137,11 @@ class Survey:
                 continue
             if not self._is_young(_signs(name, attempt)) and not (attempt.open and self._is_supervised(name)):
                 yield Garbage("attempt", name, attempt.size, "no manifest needs it")
+
+    def _models(self) -> Iterator[Garbage]:
+        for name, (size, last) in self.census.model_files.items():
+            if name not in self.census.models and not self._is_young([last]):
+                yield Garbage("model", name, size, "it was never registered to the end")
 
     def _snapshots(self) -> Iterator[Garbage]:
         sealed = self.census.sealed
