@@ -23,6 +23,7 @@ from airflow_mlpipe.model.environment import Environment
 from airflow_mlpipe.model.reuse_options import ReuseOptions
 from airflow_mlpipe.pipeline import bundle, catalog
 from airflow_mlpipe.pipeline.arguments import check_arguments, check_inputs, check_outputs, check_variables
+from airflow_mlpipe.pipeline.assets import outlets_of
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.expansion import nothing_to_map
 from airflow_mlpipe.pipeline.mapping import PartialStep
@@ -69,6 +70,8 @@ class OutputReuseSensor(BaseSensorOperator):
     :param reuse_scope: ``global``, or ``dag`` to reuse only what this DAG has made.
     :param code_scope: ``imports``: Python files count when the script reaches them; ``directory``: all files.
     :param emit_assets_on_reuse: whether the asset events of ``outlets`` are emitted when outputs are reused.
+    :param azureml_compat: whether ``import azureml`` in the step's process leads to this package's stand-in;
+        default is whether its code imports it and the step's interpreter has no other.
     :param deferrable: wait in the triggerer; default from ``[operators] default_deferrable``. Without it,
         ``mode="reschedule"`` frees the worker while waiting.
     """
@@ -106,6 +109,7 @@ class OutputReuseSensor(BaseSensorOperator):
         reuse_scope: Literal["global", "dag"] = "global",
         code_scope: Literal["imports", "directory"] = "imports",
         emit_assets_on_reuse: bool = False,
+        azureml_compat: bool | None = None,
         deferrable: bool | None = None,
         mode: str = "reschedule",
         poke_interval: float | timedelta = 10,
@@ -132,6 +136,7 @@ class OutputReuseSensor(BaseSensorOperator):
             code_scope=code_scope,
         )
         self.emit_assets_on_reuse = emit_assets_on_reuse
+        self.azureml_compat = azureml_compat
         self._deferrable = deferrable
         self.decided: dict[str, Any] | None = None
         self._trigger: OutputsTrigger | None = None
@@ -159,7 +164,10 @@ class OutputReuseSensor(BaseSensorOperator):
         super().resolve_template_files()
         if self.has_dag():
             self._join_dag()
-            Dataflow.of(self.dag).check(self.task_id)
+            flow = Dataflow.of(self.dag)
+            flow.check(self.task_id)
+            if self.runs_the_step:
+                self.outlets = outlets_of(flow.made_by(self.task_id), self.outlets, self.who)
 
     @property
     def call(self) -> FunctionCall | None:
@@ -257,9 +265,6 @@ class OutputReuseSensor(BaseSensorOperator):
         """Publish outputs, whoever made them, and finish."""
         handed_on = step.handed_on(outcome)
         self.decided = step.publish(sensing, outcome, handed_on.keys)
-        if outcome.decision.action == "reuse" and not self.emit_assets_on_reuse:
-            # Nothing new was made, so nothing that listens for new data is to run.
-            self.outlets = []
         # Airflow stores where each link leads, by a request each, even if that is nowhere.
         links = self.operator_extra_links
         self.operator_extra_links = tuple(link for link in links if link.get_link(self, ti_key=None))

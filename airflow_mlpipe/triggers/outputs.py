@@ -11,9 +11,13 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_mlpipe.errors import MLPipeError
+from airflow_mlpipe.pipeline.datastores import know_datastores
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import manifest_key
 from airflow_mlpipe.store.lease import LeaseRecord, Leases
+
+# A triggerer loads no DAG file that would say so.
+know_datastores()
 
 # A store that does not answer for this many polls in a row is reported to the task.
 PATIENCE = 10
