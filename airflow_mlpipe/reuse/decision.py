@@ -95,7 +95,8 @@ class Evidence:
 
     ``undetermined`` are sentences on parts of the recipe that could not be determined; ``problems`` on
     outputs that exist but cannot be used; ``invalidated`` is who took outputs out of use, None for nobody.
-    ``changes`` is None when no earlier recipe of the step is known, empty when an equal one is.
+    ``changes`` is None when no earlier recipe of the step is known, empty when an equal one is. ``remarks``
+    are sentences on inputs that explain changes further.
     """
 
     candidate: Candidate | None = None
@@ -103,6 +104,7 @@ class Evidence:
     problems: Sequence[str] = ()
     invalidated: str | None = None
     changes: Sequence[Difference] | None = None
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def decide(policy: Policy, evidence: Evidence, now: float) -> Decision:
     if candidate is None and evidence.invalidated is not None:
         return Decision("run", (Reason("invalidated", evidence.invalidated),))
     if candidate is None:
-        return Decision("run", (_why_nothing_was_found(evidence.changes),))
+        return Decision("run", (_why_nothing_was_found(evidence),))
     if policy.max_age is not None and is_too_old(policy, candidate.sealed_at, now):
         age, limit = span(now - candidate.sealed_at), span(policy.max_age)
         text = f"outputs of {candidate.producer} are {age} old, {policy.max_age_name} is {limit}"
@@ -173,9 +175,11 @@ def _from_policy(policy: Policy) -> Iterator[Reason]:
         yield Reason("not_allowed", policy.why_not_allowed)
 
 
-def _why_nothing_was_found(changes: Sequence[Difference] | None) -> Reason:
+def _why_nothing_was_found(evidence: Evidence) -> Reason:
+    changes = evidence.changes
     if changes is None:
         return Reason("first", "no earlier outputs of this step are in the datastore")
     if not changes:
         return Reason("gone", "nothing changed, but the outputs are no longer in the datastore")
-    return Reason("changed", listing([change.sentence() for change in changes]))
+    told = [listing([change.sentence() for change in changes]), *evidence.remarks]
+    return Reason("changed", "; ".join(told))

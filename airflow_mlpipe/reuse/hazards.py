@@ -1,13 +1,14 @@
 """What code may do that neither its import statements nor its syntax tree show.
 
-Five questions about one module, each answered with a sentence or None:
+Six questions about one module, each answered with a sentence or None:
 
 - *dynamic*: may it import, run or list Python files that its import statements do not name?
 - *text*: does it read source text or line numbers, so that comments and layout matter?
 - *docstrings*: does it read docstrings?
 - *path*: may it change where Python looks for modules? That is dynamic, too.
 - *lister*: does it list, copy or pack folders? That is everyday code; but where the same code names a
-  folder of its own, Python files in there are read as data.
+  folder of its own, Python files in there are read as data;
+- *undeclared*: does it ask for what other steps logged, which is no declared input?
 
 The answers err on the side of yes. A yes costs a rerun after an edit that did not matter; a wrong no
 would reuse a stale result. Names are followed through ``import ... as ...``; a module that has a
@@ -26,7 +27,7 @@ from typing import Literal
 
 from airflow_mlpipe.reuse.code_tree import names_only_data
 
-Kind = Literal["dynamic", "text", "docstrings", "path", "lister"]
+Kind = Literal["dynamic", "text", "docstrings", "path", "lister", "undeclared"]
 Finding = tuple[Kind, int, str]
 
 # Importing one of these is enough: they import, run or unpickle by name, or start other programs.
@@ -106,6 +107,7 @@ _WORDS: dict[str, Kind] = {
         "text",
     ),
     **dict.fromkeys(("__dict__", "__doc__", "getdoc"), "docstrings"),
+    "get_children": "undeclared",
 }  # fmt: skip
 
 # As plain names only: attributes of these names (``model.eval()``, ``re.compile()``) are harmless.
@@ -152,6 +154,7 @@ class Hazards:
     docstrings: str | None = None
     path: str | None = None
     lister: str | None = None
+    undeclared: str | None = None
 
 
 def find_hazards(tree: ast.Module) -> Hazards:

@@ -40,6 +40,10 @@ _DEAF_TO_DOCSTRINGS = sys.stdlib_module_names | {
 }  # fmt: skip
 
 
+# The modules that have Run.get_context().
+_RUN_CONTEXTS = frozenset({"airflow_mlpipe", "azureml"})
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What a step's process finds besides its own code when it imports something.
@@ -68,7 +72,8 @@ class Code:
     ``external`` are the top-level modules that the code imports from other places, the standard
     library's among them; ``why_open`` says why it may import others besides, so that all that is
     installed may matter. ``elsewhere`` are those of the external ones that may come from folders that
-    nobody knows, and ``why_elsewhere`` says why.
+    nobody knows, and ``why_elsewhere`` says why. ``why_undeclared`` says where the code asks for what other
+    steps logged.
     """
 
     files: dict[str, str]
@@ -81,6 +86,14 @@ class Code:
     why_listed: str | None = None
     elsewhere: tuple[str, ...] = ()
     why_elsewhere: str | None = None
+    why_undeclared: str | None = None
+
+    @property
+    def undetermined(self) -> tuple[str, ...]:
+        """Sentences on what the step reads besides its inputs, so that nothing may be reused."""
+        if self.why_undeclared is None:
+            return ()
+        return (f"{self.why_undeclared}, and what other steps logged is no declared input",)
 
     @property
     def along(self) -> tuple[str, ...]:
@@ -122,6 +135,7 @@ def code_of(
         why_open=reached.why_open,
         elsewhere=() if why_elsewhere is None else _elsewhere(step, reached),
         why_elsewhere=why_elsewhere,
+        why_undeclared=_why_undeclared(reached),
     )
     if scope == "imports" and step.start is not None:
         why_text = _first(reached.analyses, lambda syntax: syntax.text)
@@ -225,6 +239,13 @@ def _why_open(step: _StepFiles, found: Reach) -> str | None:
         if syntax.dynamic is not None:
             return f"{name}: {syntax.dynamic}"
     return None
+
+
+def _why_undeclared(reached: _Reached) -> str | None:
+    """Where the code asks for other steps' runs; without a run context, the word means something else."""
+    if _RUN_CONTEXTS.isdisjoint(reached.external):
+        return None
+    return _first(reached.analyses, lambda syntax: syntax.undeclared)
 
 
 def _why_docstrings(reached: _Reached, around: Surroundings) -> str | None:

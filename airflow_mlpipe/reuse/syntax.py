@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 
 from airflow_mlpipe.reuse.hazards import find_hazards
 
-ANALYSER_VERSION = 3
+ANALYSER_VERSION = 4
 """Goes up whenever :func:`analyse` may answer differently for the same bytes."""
 
 _TYPING = frozenset({"typing", "typing_extensions"})
@@ -46,8 +46,8 @@ class SourceSyntax:
     """What one Python file says.
 
     ``digest`` ignores comments, layout and docstrings; ``documented_digest`` ignores comments and
-    layout. ``dynamic``, ``text``, ``docstrings``, ``path`` and ``lister`` are the sentences of
-    :class:`~airflow_mlpipe.reuse.hazards.Hazards`. ``paths`` are the strings that may be relative paths
+    layout. ``dynamic``, ``text``, ``docstrings``, ``path``, ``lister`` and ``undeclared`` are the sentences
+    of :class:`~airflow_mlpipe.reuse.hazards.Hazards`. ``paths`` are the strings that may be relative paths
     or the beginnings of such, normal and without a slash at their end. What stands under
     ``if TYPE_CHECKING`` is no part of any of these, since nothing runs it.
     """
@@ -60,6 +60,7 @@ class SourceSyntax:
     docstrings: str | None
     path: str | None
     lister: str | None
+    undeclared: str | None
     paths: tuple[str, ...]
 
     def to_json(self) -> str:
@@ -95,6 +96,7 @@ def analyse(data: bytes, filename: str) -> SourceSyntax | None:
         docstrings=hazards.docstrings,
         path=hazards.path,
         lister=hazards.lister,
+        undeclared=hazards.undeclared,
         paths=tuple(sorted(set(_paths(tree)))),
     )
 

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from airflow_mlpipe.errors import DocumentError, MLPipeError, UserError
-from airflow_mlpipe.records import CallSpec, LaunchSpec, to_json
+from airflow_mlpipe.records import SPEC_VARIABLE, CallSpec, LaunchSpec, to_json
+from airflow_mlpipe.runtime import credentials
 from airflow_mlpipe.runtime.call_arguments import arguments_of
 from airflow_mlpipe.runtime.call_results import hand_on
 from airflow_mlpipe.runtime.documents import replace
-from airflow_mlpipe.runtime.launch_spec import SPEC_VARIABLE, launch_spec
+from airflow_mlpipe.runtime.launch_spec import launch_spec
 
 RETURNED = "returned.json"
 RAISED = 1
@@ -42,6 +43,7 @@ def main() -> int:
         spec, call = _read_spec()
         function = _own(_load, call)
         _refuse_a_task(function, call)
+        credentials.install()
         arguments = arguments_of(function, call, spec)
         returned = _own(_make_call, function, arguments)
         returned_values = hand_on(returned, function, call)

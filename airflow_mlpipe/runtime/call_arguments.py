@@ -15,7 +15,7 @@ from airflow_mlpipe.runtime.artifacts.registry import dotted_name
 from airflow_mlpipe.runtime.hints import UnevaluatedHint, class_of, hints_of, is_path, item_hints, value_hint
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from airflow_mlpipe.runtime.tabular import TabularDataset
 
 
 def arguments_of(function: Callable[..., Any], call: CallSpec, spec: LaunchSpec) -> dict[str, Any]:
@@ -95,31 +95,19 @@ def _table(name: str, spec: InputSpec, classes: list[type]) -> Any:
         if kind in (object, TabularDataset):
             return table
         if convert := _CONVERSIONS.get(dotted_name(kind)):
-            return convert(table.to_pandas_dataframe())
+            return convert(table)
     raise UserError(
         f"it is a tabular dataset, not of type {_listed(classes)}; annotate it as TabularDataset, "
         "as a DataFrame of pandas or polars, or as a Table of pyarrow"
     )
 
 
-def _as_polars(table: pd.DataFrame) -> Any:
-    import polars
-
-    return polars.from_pandas(table)
-
-
-def _as_pyarrow(table: pd.DataFrame) -> Any:
-    import pyarrow
-
-    return pyarrow.Table.from_pandas(table, preserve_index=False)
-
-
 # The library of each is there: the annotation that asks for it was evaluated.
-_CONVERSIONS: dict[str, Callable[[pd.DataFrame], Any]] = {
-    "pandas.DataFrame": lambda table: table,
-    "pandas.core.frame.DataFrame": lambda table: table,
-    "polars.dataframe.frame.DataFrame": _as_polars,
-    "pyarrow.lib.Table": _as_pyarrow,
+_CONVERSIONS: dict[str, Callable[[TabularDataset], Any]] = {
+    "pandas.DataFrame": lambda table: table.to_pandas_dataframe(),
+    "pandas.core.frame.DataFrame": lambda table: table.to_pandas_dataframe(),
+    "polars.dataframe.frame.DataFrame": lambda table: table.to_polars(),
+    "pyarrow.lib.Table": lambda table: table.to_pyarrow(),
 }
 
 

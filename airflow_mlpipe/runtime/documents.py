@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Files that are either whole or absent, and files that grow by whole lines."""
 
 from __future__ import annotations
 
@@ -27,6 +27,21 @@ def write_once(path: Path, text: str) -> bool:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
     return True
+
+
+def append_line(path: Path, text: str, what: str) -> None:
+    """Add *text*, one line in ASCII, to *path*; several processes may do so at once.
+
+    Raises OSError, in which *what* names the line, when the disk has no room for it.
+    """
+    line = text.encode("ascii") + b"\n"
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        written = os.write(descriptor, line)  # one call: lines of several processes never mix
+    finally:
+        os.close(descriptor)
+    if written < len(line):
+        raise OSError(f"{what} was written in part only to {path}; is the disk full?")
 
 
 def _temporary(path: Path, text: str, *, durable: bool = False) -> Path:

@@ -2,8 +2,8 @@
 
 A line is ``{"kind", "scope", "name", "value", "at"}`` and, when given, ``"description"``:
 
-- ``kind`` is ``scalar``, ``list`` (a list of scalars), ``table`` (column name to list of scalars) or
-  ``tag`` (a text);
+- ``kind`` is ``scalar``, ``list`` (a list of scalars), ``table`` (column name to list of scalars),
+  ``tag`` (a text) or ``property`` (a text that stays as it was first written);
 - ``scope`` is ``run`` for the step itself, ``parent`` for the pipeline run it belongs to;
 - ``at`` is in seconds since the epoch.
 
@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from airflow_mlpipe.runtime.documents import append_line
+
 Scalar = int | float | str | bool
-Kind = Literal["scalar", "list", "table", "tag"]
+Kind = Literal["scalar", "list", "table", "tag", "property"]
 Scope = Literal["run", "parent"]
 
 MAXIMUM_BYTES = 1024 * 1024
@@ -55,6 +56,8 @@ class CollectedMetrics:
     parent_metrics: dict[str, Any] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     parent_tags: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+    parent_properties: dict[str, str] = field(default_factory=dict)
     bad_lines: int = 0
     truncated: bool = False
 
@@ -63,6 +66,10 @@ class CollectedMetrics:
         is_run = entry.scope == "run"
         if entry.kind == "tag":
             (self.tags if is_run else self.parent_tags)[entry.name] = entry.value
+            return
+        if entry.kind == "property":
+            properties = self.properties if is_run else self.parent_properties
+            properties.setdefault(entry.name, entry.value)
             return
         metrics = self.metrics if is_run else self.parent_metrics
         known = metrics.setdefault(entry.name, {} if entry.kind == "table" else _NOTHING)
@@ -94,16 +101,7 @@ class MetricsFile:
         }
         if entry.description is not None:
             document["description"] = entry.description
-        line = json.dumps(document, allow_nan=False).encode("ascii") + b"\n"
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            written = os.write(descriptor, line)  # one call: lines of several processes never mix
-        finally:
-            os.close(descriptor)
-        if written < len(line):
-            raise OSError(
-                f"metric {entry.name!r} was written in part only to {self._path}; is the disk full?"
-            )
+        append_line(self._path, json.dumps(document, allow_nan=False), f"metric {entry.name!r}")
 
     def collected(self) -> CollectedMetrics:
         """What was logged up to now."""
@@ -112,13 +110,16 @@ class MetricsFile:
 
 def collect(path: Path) -> CollectedMetrics:
     """Summarize the metrics file at *path*; a missing file is an empty one, a torn last line is left out."""
-    collected = CollectedMetrics()
     try:
         with path.open("rb") as stream:
-            content = stream.read(MAXIMUM_BYTES + 1)
+            return collected_from(stream.read(MAXIMUM_BYTES + 1))
     except FileNotFoundError:
-        return collected
-    collected.truncated = len(content) > MAXIMUM_BYTES
+        return CollectedMetrics()
+
+
+def collected_from(content: bytes) -> CollectedMetrics:
+    """The same for a metrics file with *content*."""
+    collected = CollectedMetrics(truncated=len(content) > MAXIMUM_BYTES)
     *lines, _torn = content[:MAXIMUM_BYTES].split(b"\n")
     for line in lines:
         try:
@@ -210,11 +211,17 @@ def _is_table(value: object) -> bool:
     return isinstance(value, dict) and all(map(_is_list, value.values()))
 
 
-def _is_tag(value: object) -> bool:
+def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-_SHAPES = {"scalar": _is_scalar, "list": _is_list, "table": _is_table, "tag": _is_tag}
+_SHAPES = {
+    "scalar": _is_scalar,
+    "list": _is_list,
+    "table": _is_table,
+    "tag": _is_text,
+    "property": _is_text,
+}
 
 
 def _append_rows(table: dict[str, list[Any]], rows: dict[str, list[Any]]) -> None:

@@ -1,184 +1,142 @@
-"""``TabularDataset``: files that the script reads as one table, with pandas when it asks for it."""
+"""``TabularDataset``: files that the script reads as one table, when it asks for the rows."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_mlpipe.errors import DocumentError, UserError
+from airflow_mlpipe.errors import DefinitionError, DocumentError
+from airflow_mlpipe.runtime.tables.engine import arrow, pandas, polars
+from airflow_mlpipe.runtime.tables.files import table_files
+from airflow_mlpipe.runtime.tables.operations import Operation, TableOperations, checked_operations
+from airflow_mlpipe.runtime.tables.query import Query
+from airflow_mlpipe.runtime.tables.source import FORMATS, TableSource
+from airflow_mlpipe.runtime.tables.writing import write_delimited, write_parquet, write_partitions
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
+    import pyarrow as pa
 
 
-class TabularDataset:
-    """A table that is not read until :meth:`to_pandas_dataframe`.
+class TabularDataset(TableOperations):
+    """A table whose rows are not read before one of the ``to_`` methods asks for them.
 
-    *definition* is ``{"format", "options", "operations"}``. The format is ``delimited`` (options
-    ``separator`` ",", ``header`` True, ``encoding`` "utf8", ``include_path`` False, which adds a first
-    column ``Path``) or ``parquet``. Operations are applied in order, each one of
-    ``{"keep_columns": [...]}``, ``{"drop_columns": [...]}``, ``{"take": count}`` and
-    ``{"random_split": {"percentage", "seed", "part"}}``. Several files are one below the other.
+    *definition* is ``{"format", "options", "operations", "root"}``. The format is ``delimited``, ``parquet``
+    or ``json_lines``; options and operations are as :mod:`tables.options` and :mod:`tables.operations` have
+    them. ``root`` is the folder in which paths of files are told, without it the one that all of them share.
+    Several files are one below the other, in the order of *paths*.
 
-    Raises DocumentError for a definition of another shape.
+    Raises DocumentError for a definition of another shape. What reads rows raises UserError for files that
+    cannot be read as they are said to be, for a column that is not there, with those that are, and for a
+    library that is not installed.
     """
 
     def __init__(self, paths: Sequence[str], definition: Mapping[str, Any], name: str = "") -> None:
         self.name = name
-        self._paths = list(paths)
-        self._format = str(definition.get("format"))
-        self._options = dict(definition.get("options", {}))
-        self._operations = list(definition.get("operations", []))
-        if self._format not in _READERS:
-            known = ", ".join(_READERS)
-            raise DocumentError(f"tabular input {name!r} has the format {self._format!r}; known are {known}")
-        for operation in self._operations:
-            if (
-                not isinstance(operation, dict)
-                or len(operation) != 1
-                or not operation.keys() <= _APPLIERS.keys()
-            ):
-                known = ", ".join(_APPLIERS)
-                raise DocumentError(
-                    f"tabular input {name!r} has the operation {operation!r}; known are {known}"
-                )
+        form = str(definition.get("format"))
+        if form not in FORMATS:
+            known = ", ".join(FORMATS)
+            raise DocumentError(f"tabular input {name!r} has the format {form!r}; known are {known}")
+        try:
+            self._operations = checked_operations(definition.get("operations", []))
+            options = FORMATS[form][0].from_json(definition.get("options", {}))
+        except DocumentError as error:
+            raise DocumentError(f"tabular input {name!r}: {error}") from error
+        self._question = [list(paths), form, options.as_json()]
+        self._source = TableSource(table_files(paths, definition.get("root")), form, options)
 
     @property
     def id(self) -> str:
         """The digest of the paths and the definition: the same question has the same id."""
-        question = [self._paths, self._format, self._options, self._operations]
+        question = [*self._question, self._operations]
         return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
 
-    def keep_columns(self, columns: Sequence[str] | str) -> TabularDataset:
-        """The table with only these columns, in this order."""
-        return self._then(keep_columns=_names(columns))
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns, in order."""
+        return self._query().columns
 
-    def drop_columns(self, columns: Sequence[str] | str) -> TabularDataset:
-        """The table without these columns."""
-        return self._then(drop_columns=_names(columns))
+    @property
+    def partition_keys(self) -> list[str]:
+        """The columns that come from the paths of files, by ``partition_format``."""
+        return self._source.partition_columns
 
-    def take(self, count: int) -> TabularDataset:
-        """The first *count* rows."""
-        return self._then(take=count)
-
-    def random_split(
-        self, percentage: float, seed: int | None = None
-    ) -> tuple[TabularDataset, TabularDataset]:
-        """Two tables that share no row, the first with about *percentage* (0 to 1) of them.
-
-        The split is the same each time; another *seed* (default 0) makes another one.
-        """
-        if not 0 <= percentage <= 1:
-            raise ValueError(f"random_split percentage is {percentage!r}; it must lie between 0 and 1")
-        split = {"percentage": float(percentage), "seed": 0 if seed is None else seed}
-        return self._then(random_split={**split, "part": 0}), self._then(random_split={**split, "part": 1})
+    def operations_so_far(self) -> Sequence[Operation]:
+        return self._operations
 
     def to_pandas_dataframe(self) -> pd.DataFrame:
-        """Read the files and apply the operations.
+        """The table as a DataFrame of pandas, with the types that pandas itself gives."""
+        pandas()
+        frame: pd.DataFrame = self.to_pyarrow().to_pandas()
+        return frame
 
-        Raises UserError when pandas (or its Parquet engine) is not installed, or a column does not exist.
+    def to_polars(self) -> pl.DataFrame:
+        """The table as a DataFrame of polars."""
+        frame: pl.DataFrame = polars().from_arrow(self.to_pyarrow())
+        return frame
+
+    def to_pyarrow(self) -> pa.Table:
+        """The table as a Table of pyarrow."""
+        query = self._query()
+        return arrow().Table.from_batches(query.batches(), query.schema)
+
+    def to_parquet_files(self, folder: str | Path) -> str:
+        """Write the table to ``folder/data.parquet``, in bounded memory; returns the file's path."""
+        path = Path(folder) / "data.parquet"
+        write_parquet(self._query(), path)
+        return str(path)
+
+    def to_csv_files(self, folder: str | Path, separator: str = ",") -> str:
+        """Write the table to ``folder/data.csv``, in bounded memory; returns the file's path."""
+        path = Path(folder) / "data.csv"
+        write_delimited(self._query(), path, separator)
+        return str(path)
+
+    def partition_by(self, partition_keys: Sequence[str] | str, target: str | Path) -> TabularDataset:
+        """Write the table below the folder *target*, in a folder for each value of each key.
+
+        Returns the table that was written. Its ``partition_format`` is ``{key}/.../*.parquet``, by which a
+        later step reads it; keys are texts then, and come first. Raises UserError for a row that has no value
+        for a key, or one that cannot name a folder.
         """
-        pandas = _import_pandas()
-        read = _READERS[self._format]
-        tables = [read(pandas, path, self._options) for path in self._paths]
-        table = pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
-        for operation in self._operations:
-            ((verb, argument),) = operation.items()
-            table = _APPLIERS[verb](table, argument)
-        return table
+        keys = [partition_keys] if isinstance(partition_keys, str) else list(partition_keys)
+        if not keys:
+            raise DefinitionError("partition_by needs at least one key")
+        paths = write_partitions(self._query(), self.keep_columns(keys).columns, Path(target))
+        form = "".join(f"{{{key}}}/" for key in keys) + "*.parquet"
+        definition = {
+            "format": "parquet",
+            "options": {"partition_format": form},
+            "root": str(target),
+        }
+        return TabularDataset([str(path) for path in paths], definition, name=self.name)
+
+    def get_partition_key_values(self, partition_keys: Sequence[str] | None = None) -> list[dict[str, Any]]:
+        """The values of *partition_keys*, or of all keys, that there are, each combination once.
+
+        They come from the paths of files, of which none is read.
+        """
+        keys = self.partition_keys if partition_keys is None else list(partition_keys)
+        if unknown := [key for key in keys if key not in self.partition_keys]:
+            raise DefinitionError(
+                f"{unknown[0]!r} is no partition key; there are: {', '.join(self.partition_keys) or 'none'}"
+            )
+        values = (self._source.said_by_path(file) for file in self._source.files)
+        found = dict.fromkeys(tuple(said[key] for key in keys) for said in values)
+        return [dict(zip(keys, combination, strict=True)) for combination in found]
 
     def _then(self, **operation: Any) -> TabularDataset:
-        definition = {
-            "format": self._format,
-            "options": self._options,
-            "operations": [*self._operations, operation],
-        }
-        return TabularDataset(self._paths, definition, name=self.name)
+        other = TabularDataset.__new__(TabularDataset)
+        other.__dict__.update(self.__dict__, _operations=[*self._operations, operation])
+        return other
+
+    def _query(self) -> Query:
+        return Query(self._source, self._operations)
 
     def __repr__(self) -> str:
-        return (
-            f"TabularDataset(name={self.name!r}, files={len(self._paths)}, operations={self._operations!r})"
-        )
-
-
-def _import_pandas() -> Any:
-    try:
-        import pandas
-    except ImportError as error:
-        raise UserError(
-            "a tabular input is read with pandas, which this interpreter lacks; "
-            "add 'pandas' to the pip_packages of the step's Environment"
-        ) from error
-    return pandas
-
-
-def _read_delimited(pandas: Any, path: str, options: Mapping[str, Any]) -> pd.DataFrame:
-    has_header = options.get("header", True)
-    table: pd.DataFrame = pandas.read_csv(
-        path,
-        sep=options.get("separator", ","),
-        header=0 if has_header else None,
-        encoding=options.get("encoding", "utf8"),
-    )
-    if not has_header:
-        table.columns = [f"Column{number}" for number in range(1, len(table.columns) + 1)]
-    if options.get("include_path", False):
-        table.insert(0, "Path", path)
-    return table
-
-
-def _read_parquet(pandas: Any, path: str, options: Mapping[str, Any]) -> pd.DataFrame:
-    try:
-        table: pd.DataFrame = pandas.read_parquet(path)
-    except ImportError as error:
-        raise UserError(
-            "a Parquet input is read with pyarrow, which this interpreter lacks; "
-            "add 'pyarrow' to the pip_packages of the step's Environment"
-        ) from error
-    return table
-
-
-def _keep(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    return table[_existing(table, columns)]
-
-
-def _drop(table: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    return table.drop(columns=_existing(table, columns))
-
-
-def _take(table: pd.DataFrame, count: int) -> pd.DataFrame:
-    return table.head(count)
-
-
-def _part(table: pd.DataFrame, split: dict[str, Any]) -> pd.DataFrame:
-    # random.random() gives the same sequence in every version of Python, unlike numpy's generators.
-    draw = random.Random(split["seed"]).random  # noqa: S311
-    mask = [(draw() < split["percentage"]) == (split["part"] == 0) for _ in range(len(table))]
-    return table[mask].reset_index(drop=True)
-
-
-def _existing(table: pd.DataFrame, columns: list[str]) -> list[str]:
-    if missing := [column for column in columns if column not in table.columns]:
-        raise UserError(
-            f"the table has no column {missing[0]!r}; it has: {', '.join(map(str, table.columns))}"
-        )
-    return columns
-
-
-def _names(columns: Sequence[str] | str) -> list[str]:
-    return [columns] if isinstance(columns, str) else list(columns)
-
-
-_READERS: dict[str, Callable[[Any, str, Mapping[str, Any]], Any]] = {
-    "delimited": _read_delimited,
-    "parquet": _read_parquet,
-}
-_APPLIERS: dict[str, Callable[[Any, Any], Any]] = {
-    "keep_columns": _keep,
-    "drop_columns": _drop,
-    "take": _take,
-    "random_split": _part,
-}
+        files = len(self._source.files)
+        return f"TabularDataset(name={self.name!r}, files={files}, operations={self._operations!r})"

@@ -103,7 +103,7 @@ def test_what_a_script_leaves_in_its_outputs_folder_is_kept_with_the_run(dags: D
     )
     dags.dag('step("train", PipelineData("model"))')
     run = dags.run()
-    assert (dags.attempt_path(run, "train") / "files/plots/loss.txt").read_text() == "a plot"
+    assert (dags.attempt_path(run, "train") / "files/outputs/plots/loss.txt").read_text() == "a plot"
 
 
 def test_a_script_works_in_a_copy_of_its_code(dags: DagFiles) -> None:

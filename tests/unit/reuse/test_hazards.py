@@ -212,3 +212,17 @@ def test_code_that_lists_or_packs_folders_is_found_and_nothing_else_for_that(sou
 def test_the_sentence_names_the_first_line_and_what_is_there() -> None:
     source = "import os\n\ndef f():\n    os.popen('x')\n\nos.system('y')\n"
     assert hazards(source).dynamic == "line 4 uses os.popen"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "for child in run.parent.get_children(): pass",
+        "getattr(run.parent, 'get_children')()",
+        "ask = run.parent.get_children",
+    ],
+)
+def test_asking_for_what_other_steps_logged_is_undeclared(source: str) -> None:
+    found = hazards(source)
+    assert found.undeclared is not None
+    assert replace(found, undeclared=None) == Hazards()

@@ -567,3 +567,12 @@ def test_a_file_that_changes_while_it_is_read_counts_by_what_was_read(source: So
     assert code.files["helper.py"] == "sha256:" + hashlib.sha256(b"def (\n").hexdigest()
     source.write("helper.py", FILES["helper.py"])
     assert source.code(remember=memory) == source.code()
+
+
+@pytest.mark.parametrize("module", ["airflow_mlpipe", "azureml.core"])
+def test_code_that_asks_for_earlier_steps_cannot_be_determined(source: Source, module: str) -> None:
+    source.append("helper.py", "def best(run): return max(run.parent.get_children())\n")
+    assert source.code().undetermined == ()  # get_children of something else, as there is no run
+    source.append("train.py", f"from {module} import Run\n")
+    why = "helper.py: line 6 uses get_children, and what other steps logged is no declared input"
+    assert source.code().undetermined == source.code(scope="directory").undetermined == (why,)

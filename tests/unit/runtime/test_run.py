@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 import airflow_mlpipe
-from airflow_mlpipe.errors import DocumentError, MLPipeError
-from airflow_mlpipe.records import InputSpec, OutputSpec
+from airflow_mlpipe.errors import DocumentError, MLPipeError, UserError
+from airflow_mlpipe.records import InputSpec, OutputSpec, Pin
 from airflow_mlpipe.runtime import Run
 from airflow_mlpipe.runtime.metrics import collect
+from airflow_mlpipe.runtime.refused import UnsupportedError
 from airflow_mlpipe.runtime.tabular import TabularDataset
 from airflow_mlpipe.targets.runtime_bundle import runtime_bundle
 
@@ -94,6 +95,27 @@ def test_what_is_logged_is_collected(run: Run, attempt: Any) -> None:
     assert run.tags == {"team": "vision", "best": "", "epochs": "3"}
 
 
+def test_tags_and_properties_are_told_together_and_a_property_stays(run: Run, attempt: Any) -> None:
+    run.set_tags({"stage": "trial", "epochs": 3})
+    run.set_tags({"stage": "final"})
+    run.add_properties({"commit": "c0ffee"})
+    run.add_properties({"commit": "c0ffee", "seed": 7})
+    run.parent.add_properties({"owner": "me"})
+    with pytest.raises(UserError, match="property 'commit' is 'c0ffee', and a property stays as it is"):
+        run.add_properties({"commit": "other"})
+    assert run.get_tags() == {"team": "vision", "stage": "final", "epochs": "3"}
+    assert run.get_properties() == run.properties == {"commit": "c0ffee", "seed": "7"}
+    assert run.parent.get_properties() == {"owner": "me"}
+    assert collect(attempt.directory / "metrics.jsonl").properties == run.properties
+
+
+def test_one_metric_is_asked_for_by_its_name(run: Run) -> None:
+    run.log("loss", 0.5)
+    run.log("auc", 0.9)
+    assert run.get_metrics("auc", recursive=True) == run.get_metrics(name="auc") == {"auc": 0.9}
+    assert run.get_metrics("gone") == {}
+
+
 def test_logging_prints_nothing(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.log("loss", 0.5)
     assert capsys.readouterr() == ("", "")
@@ -104,6 +126,48 @@ def test_the_details_have_their_v1_names(run: Run) -> None:
     assert (details["runId"], details["status"], details["tags"]) == ("run-1", "Running", {"team": "vision"})
 
 
+def test_a_run_is_running_as_long_as_its_script_can_ask(run: Run) -> None:
+    assert (run.name, run.get_status(), run.parent.status, run.get_portal_url()) == (
+        "train", "Running", "Running", ""
+    )  # fmt: skip
+
+
+def test_registered_data_is_found_by_its_name_and_by_the_name_of_the_input(
+    attempt: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = attempt.spec("true", inputs={"x": InputSpec("file", ["/data/m"], pin=Pin("model", "my-model", 3))})
+    monkeypatch.setenv("MLPIPE_SPEC", str(attempt.write(spec)))
+    run = Run.get_context()
+    assert run.input_datasets["my-model"] == run.input_datasets["x"] == "/data/m"
+    assert list(run.input_datasets) == ["x"]
+    model = run.experiment.workspace.models["my-model"]
+    assert (model.id, model.name, model.version) == ("my-model:3", "my-model", 3)
+
+
+def test_a_script_that_says_it_failed_fails(run: Run) -> None:
+    with pytest.raises(UserError, match="its run failed: E42: no data"):
+        run.fail(error_details="no data", error_code="E42")
+    with pytest.raises(UserError, match="cancelled its run"):
+        run.cancel()
+    run.start()
+    run.flush()
+
+
+@pytest.mark.parametrize("name", ["child_run", "create_children", "submit_child", "wait_for_completion"])
+def test_what_a_run_of_v1_had_besides_is_not_there_and_says_what_to_do(run: Run, name: str) -> None:
+    assert not hasattr(run, name)
+    with pytest.raises(UnsupportedError, match=rf"Run\.{name} is not supported in a step: \w+"):
+        getattr(run, name)
+
+
+def test_a_url_is_opened_by_fsspec(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("notes")
+    with run.open(f"file://{tmp_path}/notes", "r") as stream:
+        assert stream.read() == "notes"
+    filesystem, path = Run.filesystem(f"file://{tmp_path}")
+    assert f"{tmp_path}/notes" in filesystem.ls(path, detail=False)
+
+
 @pytest.mark.parametrize("name", ["", None, 3])
 def test_a_metric_needs_a_name(run: Run, name: Any) -> None:
     with pytest.raises(TypeError, match="must be a text that is not empty"):
@@ -111,7 +175,7 @@ def test_a_metric_needs_a_name(run: Run, name: Any) -> None:
 
 
 def test_outside_a_pipeline_the_same_calls_print(offline: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (offline.id, offline.parent.id, offline.input_datasets) == ("offline", "offline", {})
+    assert (offline.id, offline.parent.id, offline.input_datasets) == ("OfflineRun", "offline", {})
     offline.log("lr", 0.1)
     offline.log_row("roc", fpr=0.1)
     offline.parent.tag("owner", "me")
@@ -121,6 +185,12 @@ def test_outside_a_pipeline_the_same_calls_print(offline: Run, capsys: pytest.Ca
         "Offline run, nothing is stored: the parent run's tag owner = 'me'",
     ]
     assert offline.get_metrics() == {"lr": 0.1, "roc": {"fpr": [0.1]}}
+
+
+def test_a_script_may_insist_on_a_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLPIPE_SPEC", raising=False)
+    with pytest.raises(UserError, match="this process belongs to no run"):
+        Run.get_context(allow_offline=False)
 
 
 def test_a_run_that_cannot_be_read_is_an_error_not_an_offline_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""How tables are read, narrowed and written; ``runtime.tabular`` is the way in."""
