@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timezone
-
-from airflow_mlpipe.access import filesystem
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.atomic import temporary_beside, temporary_name
 from airflow_mlpipe.store.datastore import Datastore
@@ -34,11 +31,6 @@ def store_time(datastore: Datastore) -> float | None:
 def _remote_time(datastore: Datastore, key: str) -> float | None:
     datastore.write(key, b"")
     try:
-        opened, path = filesystem(datastore.uri(key))
-        opened.invalidate_cache()
-        modified = opened.modified(path)
-    except (NotImplementedError, FileNotFoundError):
-        return None
+        return datastore.written_at(key)
     finally:
         datastore.delete(key)
-    return float((modified if modified.tzinfo else modified.replace(tzinfo=timezone.utc)).timestamp())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,10 @@ from airflow_mlpipe.store.transient import Answer, Tries, persistently
 
 _LOCAL_PROTOCOLS = ("file", "local")
 
+# Seconds after which an operation is not tried again: one that takes a moment, for which the driver may have
+# waited all the while, and one that takes as long as there is data.
+_PATIENCE, _HOWEVER_LONG = 30.0, math.inf
+
 
 class Datastore:
     """Files by key in one folder, bucket or container.
@@ -26,7 +31,8 @@ class Datastore:
     StoreError, and so does everything that the store itself refuses. Nobody ever sees half a file. Folders
     exist by the files below them: a key names a file or nothing.
 
-    What fails in passing is tried again for a few seconds, with *pause* between the tries.
+    What fails in passing is tried again for a few seconds, with *pause* between the tries. A server that is
+    dead is an error within a minute.
     """
 
     def __init__(self, folder: Folder, *, pause: Callable[[float], object] = time.sleep) -> None:
@@ -92,8 +98,8 @@ class Datastore:
     def create(self, key: str, data: bytes) -> bool:
         """Put *data* at *key* unless something is there; whether it was put.
 
-        Of any number of callers one gets True. On a remote store whose driver has no conditional PUT
-        several may; and of callers with equal *data* also the others, so let the data name their writer.
+        Of any number of callers one gets True, on a store without :meth:`weakness`. Of callers with equal
+        *data* others may as well, because answers get lost; so let the data name their writer.
         """
         check_key(key)
         return self._put_once(key, data, lambda: self._folder.create(key, data))
@@ -101,11 +107,19 @@ class Datastore:
     def swap(self, key: str, expected: bytes, data: bytes | None) -> bool:
         """Put *data* at *key* (None: delete it) if it holds *expected*; whether it was done.
 
-        Exact among callers of ``swap`` and ``create``; ``write`` and ``delete`` do not take part. On a remote
-        store two callers within the same moment may both get True.
+        Exact as ``create`` is, among callers of both; ``write`` and ``delete`` do not take part. Of several
+        who delete the same bytes at one time each may get True.
         """
         check_key(key)
         return self._put_once(key, data, lambda: self._folder.swap(key, expected, data))
+
+    def weakness(self) -> str | None:
+        """Why two callers within the same moment may both succeed in ``create`` or ``swap``; None: never.
+
+        S3, Azure Blob, Google Cloud Storage and local disks have none. Other servers and drivers may: the
+        sentence goes on after "because". To find out, a file may be written, which does not stay.
+        """
+        return self._persistently(self._folder.weakness)
 
     def delete(self, key: str) -> bool:
         """Delete the file at *key*; whether there was one."""
@@ -115,7 +129,7 @@ class Datastore:
     def delete_tree(self, prefix: str) -> None:
         """Delete the file at *prefix*, or all below it; nothing there is fine."""
         check_key(prefix)
-        self._persistently(lambda: self._folder.delete_tree(prefix))
+        self._persistently(lambda: self._folder.delete_tree(prefix), _HOWEVER_LONG)
 
     def exists(self, key: str) -> bool:
         """Whether there is a file at *key*."""
@@ -132,6 +146,14 @@ class Datastore:
         check_key(key)
         return self._persistently(lambda: self._folder.age(key))
 
+    def written_at(self, key: str) -> float | None:
+        """When *key* was written, in seconds since the epoch by the clock of the store.
+
+        None when there is no file, and when the driver of a remote store tells no times.
+        """
+        check_key(key)
+        return self._persistently(lambda: self._folder.written_at(key))
+
     def files(self, prefix: str = "") -> Iterator[StoredFile]:
         """The file at *prefix*, or all files below it, sorted by key; "" is the whole store.
 
@@ -142,7 +164,7 @@ class Datastore:
     def digest(self, key: str) -> str | None:
         """The SHA-256, in hex, of the bytes at *key*, read anew; None when there are none."""
         check_key(key)
-        return self._persistently(lambda: self._folder.digest(key))
+        return self._persistently(lambda: self._folder.digest(key), _HOWEVER_LONG)
 
     def upload(self, source: Path, key: str, progress: Progress | None = None) -> None:
         """Copy the local file or folder *source* to *key*, in place of what was there.
@@ -151,7 +173,8 @@ class Datastore:
         store only. Nothing is done when *source* is already what lies at *key*.
         """
         check_key(key)
-        self._persistently(lambda: self._folder.upload(source, key, progress or Progress.silent()))
+        uploading = progress or Progress.silent()
+        self._persistently(lambda: self._folder.upload(source, key, uploading), _HOWEVER_LONG)
 
     def download(self, key: str, destination: Path, progress: Progress | None = None) -> None:
         """Copy the file or folder at *key* to *destination*, which appears when it is complete.
@@ -159,10 +182,11 @@ class Datastore:
         A file replaces a file; a folder needs a free or empty *destination*. The copy is writable.
         """
         check_key(key)
-        self._persistently(lambda: self._folder.download(key, destination, progress or Progress.silent()))
+        downloading = progress or Progress.silent()
+        self._persistently(lambda: self._folder.download(key, destination, downloading), _HOWEVER_LONG)
 
-    def _persistently(self, operation: Callable[[], Answer]) -> Answer:
-        return persistently(operation, self._pause)
+    def _persistently(self, operation: Callable[[], Answer], within: float = _PATIENCE) -> Answer:
+        return persistently(operation, self._pause, within=within)
 
     def _put_once(self, key: str, data: bytes | None, put: Callable[[], bool]) -> bool:
         """What *put* returns; True as well when its first try succeeded and only the answer was lost."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from airflow_mlpipe.access import filesystem
+from airflow_mlpipe.access import access_to
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.atomic import arriving
+from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.progress import Progress
+from airflow_mlpipe.store.remote_digests import RemoteDigests
+from airflow_mlpipe.store.remote_folder import EMPTY_FOLDER
+from airflow_mlpipe.store.remote_listing import list_remote, remote_files, shown
+from airflow_mlpipe.store.transfer.download import Downloader
 from airflow_mlpipe.store.tree import copy
 
 
@@ -27,16 +32,20 @@ def fetch(uri: str, destination: Path, progress: Progress) -> None:
             if local is not None:
                 copy(local, temporary, progress)
             else:
-                _download(uri, temporary)
-    except StoreError:
-        raise
-    except Exception as error:
-        raise StoreError(f"{uri} cannot be copied here: {type(error).__name__}: {error}") from error
+                _download(uri, temporary, progress)
+    except OSError as error:
+        raise StoreError(f"{shown(uri)} cannot be copied to {destination}: {error}") from error
 
 
-def _download(uri: str, destination: Path) -> None:
-    opened, path = filesystem(uri)
-    if opened.isdir(path):
-        opened.get(path.rstrip("/") + "/", f"{destination}/", recursive=True)
-    else:
-        opened.get_file(path, str(destination))
+def _download(uri: str, destination: Path, progress: Progress) -> None:
+    listing = list_remote(access_to(uri), literally=True)
+    if not listing.files:
+        raise StoreError(f"nothing is at {shown(uri)}; correct the address, or put the data there")
+    wanted = []
+    for listed, file in zip(listing.files, remote_files(listing.url, listing.files), strict=True):
+        target = destination / listed.path if listed.path else destination
+        if target.name == EMPTY_FOLDER:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            wanted.append((file, target))
+    Downloader(None, RemoteDigests(HashCache(None)), progress).fetch(wanted, own=True)

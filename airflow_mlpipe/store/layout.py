@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import re
+from typing import Literal
 from urllib.parse import quote
 
 from airflow_mlpipe.errors import StoreError
+
+RegisteredKind = Literal["dataset", "model"]
 
 ROOT = "mlpipe/v1"
 ATTEMPTS = f"{ROOT}/attempts"
 SNAPSHOTS = f"{ROOT}/snapshots"
 JOURNALS = f"{ROOT}/journal"
 RUNS = f"{ROOT}/runs"
+WATCHES = f"{ROOT}/watches"
+DATASETS = f"{ROOT}/datasets"
+MODELS = f"{ROOT}/models"
+MODEL_FILES = f"{ROOT}/model-files"
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
@@ -71,6 +78,16 @@ def check_output_name(name: str) -> str:
     return _checked_id("output name", name)
 
 
+def kept_files_key(attempt: str) -> str:
+    """The folder of what an attempt keeps besides its outputs."""
+    return f"{attempt_prefix(attempt)}/files"
+
+
+def metrics_key(attempt: str) -> str:
+    """What an attempt logged, line by line."""
+    return f"{attempt_prefix(attempt)}/metrics.jsonl"
+
+
 def listing_key(attempt: str, name: str) -> str:
     """The list of the files of a folder output, when they are too many for its manifest."""
     return f"{attempt_prefix(attempt)}/listings/{check_output_name(name)}.jsonl"
@@ -118,6 +135,58 @@ def run_record_key(dag_id: str, run_id: str, task_id: str, map_index: int = -1) 
 def run_records_prefix(dag_id: str, *inner: str) -> str:
     """The folder of the records of a DAG, of one of its runs, or of one task of such a run."""
     return "/".join([RUNS, *(_encoded(part) for part in (dag_id, *inner))])
+
+
+def registered_key(kind: RegisteredKind, name: str, version: int) -> str:
+    """The record of one version of a registered dataset or model."""
+    return f"{registered_prefix(kind, name)}/{version:08d}.json"
+
+
+def registered_prefix(kind: RegisteredKind, name: str = "") -> str:
+    """The folder of the records of all versions of *name*; of all names for ""."""
+    root = DATASETS if kind == "dataset" else MODELS
+    return f"{root}/{check_registered_name(name)}" if name else root
+
+
+def registration_mark_key(kind: RegisteredKind, name: str, what: str) -> str:
+    """The note that *what* of a step, named by a text of any length, stands in a version of *name*."""
+    digest = hashlib.sha256(what.encode()).hexdigest()
+    return f"{ROOT}/registered/{kind}/{check_registered_name(name)}/{digest}.json"
+
+
+def check_registered_name(name: str) -> str:
+    """*name* itself when a dataset or model may be registered under it, StoreError otherwise."""
+    return _checked_id("registered name", name)
+
+
+def model_files_key(name: str, version_id: str, leaf: str) -> str:
+    """The file or folder *leaf* that one version of a model is."""
+    return check_key(f"{model_files_prefix(name, version_id)}/files/{leaf}")
+
+
+def model_listing_key(name: str, version_id: str) -> str:
+    """The list of the files of a model, when they are too many for its record."""
+    return f"{model_files_prefix(name, version_id)}/listing.jsonl"
+
+
+def model_files_prefix(name: str, version_id: str) -> str:
+    """The folder of what belongs to one version of a model."""
+    return f"{MODEL_FILES}/{check_registered_name(name)}/{_checked_id('version id', version_id)}"
+
+
+def watch_bookmark_key(dag_id: str, task_id: str, map_index: int = -1) -> str:
+    """How far a task that waits for changes of data has read; *map_index* is -1 when it is not mapped."""
+    return f"{WATCHES}/tasks/{_encoded(dag_id)}/{_encoded(task_id)}/{map_index}.json"
+
+
+def watch_listing_key(watch: str, sequence: int) -> str:
+    """What lay at a watched place when its change number *sequence* was told."""
+    return f"{WATCHES}/listings/{_checked_id('watch', watch)}/{sequence:08d}.json.gz"
+
+
+def mirror_key(digest: str) -> str:
+    """The note that somebody was shown what a mirror would delete."""
+    return f"{ROOT}/mirrors/{_checked_digest('mirror digest', digest)}.json"
 
 
 def lock_key(key: str) -> str:

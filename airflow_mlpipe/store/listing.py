@@ -51,16 +51,29 @@ def describe_output(
     A listing that it needs is put into *datastore*. Raises StoreError as ``describe`` does, and for names
     that cannot be keys.
     """
+    keys = output_key(attempt, name), listing_key(attempt, name)
+    return describe_stored(datastore, name, *keys, path, cache, progress)
+
+
+def describe_stored(
+    datastore: Datastore,
+    name: str,
+    key: str,
+    listing_at: str,
+    path: Path,
+    cache: HashCache | None = None,
+    progress: Progress | None = None,
+) -> ManifestOutput | None:
+    """The same for what is kept at *key*, and a listing of it at *listing_at*."""
     with tempfile.NamedTemporaryFile(prefix="mlpipe-listing-") as file:
         recorder = _Recorder(file)
         content = describe(path, cache, progress, keep=recorder.add)
         if content.kind == "missing":
             return None
-        key = output_key(attempt, name)
         if recorder.files <= INLINE:
             return ManifestOutput.of(name, key, content, tuple(recorder.few))
         file.flush()
-        listing = recorder.listing(listing_key(attempt, name))
+        listing = recorder.listing(listing_at)
         datastore.upload(Path(file.name), listing.key)
         return ManifestOutput.of(name, key, content, listing=listing)
 

@@ -74,6 +74,9 @@ class LocalFolder:
                 self.write(key, data)
             return True
 
+    def weakness(self) -> None:
+        return None
+
     def delete(self, key: str) -> bool:
         with self._reporting("delete", key):
             try:
@@ -98,6 +101,13 @@ class LocalFolder:
                 with path.open("rb") as file, temporary_beside(path) as probe:
                     probe.touch(exist_ok=False)
                     return probe.stat().st_mtime - os.fstat(file.fileno()).st_mtime
+            except _ABSENT:
+                return None
+
+    def written_at(self, key: str) -> float | None:
+        with self._reporting("tell the age of", key):
+            try:
+                return self.local_path(key).stat().st_mtime
             except _ABSENT:
                 return None
 

@@ -23,11 +23,18 @@ from airflow_mlpipe.errors import DocumentError, MLPipeError, StoreError
 from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.digest import Content
-from airflow_mlpipe.store.layout import check_key, check_output_name, manifest_key
+from airflow_mlpipe.store.layout import (
+    RegisteredKind,
+    check_key,
+    check_output_name,
+    check_registered_name,
+    manifest_key,
+)
 from airflow_mlpipe.store.signature import NO_KEYS, Keyring, Signature
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Key = Annotated[str, AfterValidator(check_key)]
+RegisteredName = Annotated[str, AfterValidator(check_registered_name)]
 OutputName = Annotated[str, AfterValidator(check_output_name)]
 Size = Annotated[int, Field(ge=0)]
 JsonObject = Annotated[dict[str, Any], AfterValidator(TypeAdapter(dict[str, JsonValue]).validate_python)]
@@ -161,12 +168,39 @@ class ManifestReturned(_Document):
         return self
 
 
+class ManifestPin(_Document):
+    """The version of a registered dataset or model that an input was; as ``records.Pin``."""
+
+    kind: RegisteredKind
+    name: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version}"
+
+
+class ManifestRegistration(_Document):
+    """What the script asked to register, and the file or folder of the attempt that it is.
+
+    *output* is the output in which that lies, None for what is kept with the run besides.
+    """
+
+    kind: RegisteredKind
+    name: RegisteredName
+    output: OutputName | None
+    data: ManifestOutput
+    description: str = ""
+    tags: dict[str, str] = {}
+    properties: dict[str, str] = {}
+
+
 class Manifest(_Document):
     """What was made, from what, by whom and when. Times are seconds since the epoch.
 
     *results* are the small JSON results of the step: its metrics. *returned* is what its function returned,
-    None for a step that is no function. *snapshot* is the digest of the archived code, None when there is
-    none. *signature* is None when the one who sealed has no signing key.
+    None for a step that is no function. *pins* are the inputs that were registered datasets and models, by
+    name; *registrations* are what the script asked to register. *snapshot* is the digest of the archived
+    code, None when there is none. *signature* is None when the one who sealed has no signing key.
     """
 
     schema_version: Literal[1]
@@ -182,7 +216,10 @@ class Manifest(_Document):
     sealed_at: float
     snapshot: Digest | None
     provider_version: str
+    properties: dict[str, str] = {}
     returned: ManifestReturned | None = None
+    pins: dict[str, ManifestPin] = {}
+    registrations: tuple[ManifestRegistration, ...] = ()
     signature: Signature | None = None
 
     @model_validator(mode="after")
@@ -209,18 +246,20 @@ class Manifest(_Document):
 
     def to_bytes(self) -> bytes:
         """The document as it is stored; equal manifests give equal bytes."""
-        return _canonical(self._document())
+        return canonical(self._document())
 
     def _signed_bytes(self) -> bytes:
         """What a signature vouches for: the document without it."""
         document = self._document()
         del document["signature"]
-        return _canonical(document)
+        return canonical(document)
 
     def _document(self) -> dict[str, Any]:
         document = self.model_dump(mode="json")
-        if self.returned is None:  # as it was written, and signed, before there were functions
-            del document["returned"]
+        # What is not there is not written: so it was, and was signed, before there was such a thing.
+        for name in ("properties", "returned", "pins", "registrations"):
+            if not document[name]:
+                del document[name]
         return document
 
 
@@ -245,7 +284,7 @@ def parse_manifest(data: bytes, fingerprint: str, keyring: Keyring = NO_KEYS) ->
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
         raise ManifestUnusable(
-            f"the manifest of {fingerprint} cannot be used: {_first_problem(error)}"
+            f"the manifest of {fingerprint} cannot be used: {first_problem(error)}"
         ) from error
     except StoreError as error:
         raise ManifestUnusable(f"the manifest of {fingerprint} cannot be used: {error}") from error
@@ -258,15 +297,17 @@ def parse_manifest(data: bytes, fingerprint: str, keyring: Keyring = NO_KEYS) ->
     return manifest
 
 
-def _canonical(document: dict[str, Any]) -> bytes:
+def canonical(document: dict[str, Any]) -> bytes:
+    """A document as it is stored, and signed; equal documents give equal bytes."""
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
 def _sha256(document: dict[str, Any]) -> str:
-    return hashlib.sha256(_canonical(document)).hexdigest()
+    return hashlib.sha256(canonical(document)).hexdigest()
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """What is wrong with a stored document, in a few words."""
     problems = error.errors(include_url=False, include_context=False)
     # Of a later schema the version is the problem, not the fields that came with it.
     problem = next((p for p in problems if p["loc"] == ("schema_version",)), problems[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import itertools
 import json
 import logging
@@ -24,13 +25,14 @@ from typing import Any, TypeVar
 from airflow_mlpipe.access import Access, opened
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.transfer.remote_file import stamp_of
+from airflow_mlpipe.store.transfer.server import server_of
 from airflow_mlpipe.store.transient import persistently
 
 log = logging.getLogger(__name__)
 
 # A file is read in blocks of so many bytes, and keeps the last few: the kernel asks for parts out of order.
 _BLOCK = 4 << 20
-_BLOCKS_OF_A_FILE = {"maxblocks": 4}
+_BLOCKS_OF_A_FILE = 4
 _FOR_EVER = 1_000_000_000
 
 Answer = TypeVar("Answer")
@@ -71,24 +73,44 @@ class MountDocument:
 
 
 class _OpenFile:
-    """A file while somebody reads it; OSError when it is not the one that was listed."""
+    """A file while somebody reads it; OSError when it is not, or not any more, the one that was listed."""
 
     def __init__(self, file: MountedFile, access: Access) -> None:
         self._lock = threading.Lock()
-        driver, path = opened(access)
-        cache = {"cache_type": "blockcache", "cache_options": _BLOCKS_OF_A_FILE}
-        self._stream = driver.open(path, "rb", block_size=_BLOCK, **cache)
-        info = getattr(self._stream, "details", None) or driver.info(path)
+        self._file = file
+        self._block = functools.lru_cache(_BLOCKS_OF_A_FILE)(self._read_block)
+        driver, self._path = opened(access)
+        self._server = server_of(driver)
+        self._stream = None
+        if not self._server.reads_ranges:
+            self._stream = driver.open(self._path, "rb", block_size=_BLOCK, cache_type="none")
+        info = getattr(self._stream, "details", None) or driver.info(self._path)
         if (info.get("size"), file.stamp and stamp_of(info)) != (file.size, file.stamp):
             raise OSError(errno.ESTALE, f"{file.url} has changed since it was listed")
 
     def read(self, size: int, offset: int) -> bytes:
+        stop, parts = min(offset + size, self._file.size), []
         with self._lock:
-            self._stream.seek(offset)
-            return bytes(self._stream.read(size))
+            while offset < stop:
+                part = self._block(offset // _BLOCK)[offset % _BLOCK :][: stop - offset]
+                parts.append(part)
+                offset += len(part)
+        return b"".join(parts)
 
     def close(self) -> None:
-        self._stream.close()
+        if self._stream is not None:
+            self._stream.close()
+
+    def _read_block(self, number: int) -> bytes:
+        start, stop = number * _BLOCK, min((number + 1) * _BLOCK, self._file.size)
+        if self._stream is None:
+            # Drivers do not all mind when a file becomes another one while it is open.
+            return b"".join(self._server.read(self._path, start, stop, self._file.stamp))
+        self._stream.seek(start)
+        block = bytes(self._stream.read(stop - start))
+        if len(block) != stop - start:
+            raise OSError(errno.ESTALE, f"{self._file.url} has changed since it was opened")
+        return block
 
 
 class MountedFiles:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from airflow_mlpipe.access import Access, filesystem, opened
 from airflow_mlpipe.errors import StoreError
+from airflow_mlpipe.store.driver_listing import files_below
 from airflow_mlpipe.store.layout import check_key
 from airflow_mlpipe.store.patterns import matches
 from airflow_mlpipe.store.transfer.remote_file import RemoteFile, service_of, stamp_of
@@ -116,21 +117,23 @@ def remote_files(url: str, files: Iterable[ListedFile]) -> Iterator[RemoteFile]:
         )
 
 
-def list_remote(access: Access) -> RemoteListing:
+def list_remote(access: Access, *, literally: bool = False) -> RemoteListing:
     """The files at the URL of *access*, or matching it when it is a pattern, as they are now.
 
-    Web addresses are of one file each. Raises StoreError when the server does not answer, and for a name that
-    could not be one on a disk.
+    *literally* it is no pattern: the URL of a file that was listed before may look like one. Web addresses
+    are of one file each. Raises StoreError when the server does not answer, and for a name that could not be
+    one on a disk.
     """
-    return persistently(lambda: _listed(access), time.sleep)
+    return persistently(lambda: _listed(access, literally), time.sleep)
 
 
-def _listed(access: Access) -> RemoteListing:
+def _listed(access: Access, literally: bool) -> RemoteListing:
     try:
         driver, path = opened(access)
         # Another process may have written since the driver last listed.
         driver.invalidate_cache()
-        return _Listed(driver, access.url, path).listing()
+        look = _Listed(driver, access.url, path)
+        return look.at() if literally or not is_pattern(access.url) else look.matching()
     except StoreError:
         raise
     except Exception as error:
@@ -146,9 +149,7 @@ class _Listed:
         self._url = url
         self._path = path
 
-    def listing(self) -> RemoteListing:
-        if is_pattern(self._url):
-            return self._matching()
+    def at(self) -> RemoteListing:
         if is_web(self._url) or not self._url.endswith("/"):
             info = self._info()
             if info is not None and info["type"] != "directory":
@@ -157,7 +158,7 @@ class _Listed:
             if is_web(self._url):
                 return RemoteListing(self._url, self._path, is_file=True, files=())
         root = self._path.rstrip("/")
-        found = self._driver.find(root or self._path, detail=True)
+        found = dict(files_below(self._driver, root or self._path))
         return self._folder(self._url.rstrip("/"), root, found)
 
     def _info(self) -> Mapping[str, Any] | None:
@@ -170,14 +171,13 @@ class _Listed:
             return None
         return info
 
-    def _matching(self) -> RemoteListing:
+    def matching(self) -> RemoteListing:
         pattern, url = self._path, self._url
         while glob.has_magic(pattern):
             pattern, url = pattern.rpartition("/")[0], url.rpartition("/")[0]
         inside = self._path[len(pattern) :].lstrip("/")
-        found = self._driver.glob(self._path, detail=True)
-        # Drivers let "*" match names that start with a dot.
-        files = {name: info for name, info in found.items() if matches(_below(pattern, name), inside)}
+        found = files_below(self._driver, pattern, inside.split("/"))
+        files = {name: info for name, info in found if matches(_below(pattern, name), inside)}
         return self._folder(url, pattern, files)
 
     def _folder(self, url: str, root: str, found: Mapping[str, Mapping[str, Any]]) -> RemoteListing:

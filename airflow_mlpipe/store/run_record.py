@@ -15,6 +15,7 @@ from airflow_mlpipe.errors import DocumentError
 from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import run_record_key, run_records_prefix
+from airflow_mlpipe.store.manifest import ManifestPin
 
 RunStatus = Literal["running", "succeeded", "failed"]
 
@@ -59,6 +60,7 @@ class RunRecord(_Document):
     - *inputs*: by input, the steps' outputs that it consisted of; datasets have none;
     - *datasets*: of inputs that are datasets, the paths as their author gave them, each with the digest of
       what was there, "" when content does not count;
+    - *pins*: of inputs that are registered datasets and models, the versions, by input;
     - *snapshot*: the digest of the archived code, None while it is not known;
     - *seconds*: how long the step ran, whoever ran it; *saved_seconds*: what reusing spared;
     - *store*: the URL of the datastore that holds the outputs.
@@ -80,6 +82,7 @@ class RunRecord(_Document):
     producer: ProducerReference | None = None
     inputs: dict[str, tuple[InputOrigin, ...]]
     datasets: dict[str, dict[str, str]] = {}
+    pins: dict[str, ManifestPin] = {}
     snapshot: str | None
     decided_at: float
     finished_at: float | None

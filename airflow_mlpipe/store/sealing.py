@@ -29,7 +29,8 @@ def seal(
     unreadable manifest wins, or one without a due signature.
     """
     _check_outputs(datastore, manifest)
-    _protect_outputs(datastore, manifest)
+    for output in manifest.outputs.values():
+        protect(datastore, output.key)
     manifest = manifest.signed(keyring)
     key, data = manifest_key(manifest.fingerprint), manifest.to_bytes()
     while not datastore.create(key, data):
@@ -55,12 +56,12 @@ def _check_outputs(datastore: Datastore, manifest: Manifest) -> None:
     )
 
 
-def _protect_outputs(datastore: Datastore, manifest: Manifest) -> None:
-    for output in manifest.outputs.values():
-        for file in datastore.files(output.key):
-            path = datastore.local_path(file.key)
-            if path is None:
-                return
-            # A container may have written as another user, whose files are beyond our reach anyway.
-            with suppress(PermissionError):
-                path.chmod(path.stat().st_mode & ~0o222)
+def protect(datastore: Datastore, key: str) -> None:
+    """Make the file or folder at *key* read-only, if it lies on a disk. Raises StoreError."""
+    for file in datastore.files(key):
+        path = datastore.local_path(file.key)
+        if path is None:
+            return
+        # A container may have written as another user, whose files are beyond our reach anyway.
+        with suppress(PermissionError):
+            path.chmod(path.stat().st_mode & ~0o222)

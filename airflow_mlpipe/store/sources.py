@@ -156,6 +156,12 @@ class _Search:
     def dataset(self, paths: Sequence[str]) -> Source:
         places = [self._resolved(path) for path in paths]
         names = _names(paths, places)
+        if len(paths) > 1 and (nameless := {*names} & {"", ".", ".."}):
+            path = paths[names.index(min(nameless))]
+            raise UserError(
+                f"{self.who}: each of several paths is shown under its last name, and {shown(path)!r} has "
+                "none; write out the name of the folder"
+            )
         found = [
             self._found(place, path, name, f"{name}/" if len(paths) > 1 else "")
             for path, place, name in zip(paths, places, names, strict=True)
@@ -341,16 +347,21 @@ def _names(paths: Sequence[str], places: Sequence[Path | Access]) -> list[str]:
     """What each of several paths is called in the folder that they make.
 
     That is its last name; where two share that, all are called as they lie below the folder that all lie in.
+    Patterns have names of their own.
     """
     leaves = [_leaf(path, place) for path, place in zip(paths, places, strict=True)]
-    if len({*leaves}) == len(leaves) or leaves != [leaf_of(path) for path in paths]:
+    if len({*leaves}) == len(leaves):
         return leaves
-    parts = [path.rstrip("/").split("/") for path in paths]
-    levels = zip(*(part[:-1] for part in parts), strict=False)
+    plain = [leaf == leaf_of(path) for path, leaf in zip(paths, leaves, strict=True)]
+    parts = [shown(path).rstrip("/").split("/") for path in paths]
+    levels = zip(*(part[:-1] for part in itertools.compress(parts, plain)), strict=False)
     shared = len(list(itertools.takewhile(lambda level: len({*level}) == 1, levels)))
-    names = ["/".join(part[shared:]) for part in parts]
+    names = [
+        "/".join(part[shared:]) if is_plain else leaf
+        for part, leaf, is_plain in zip(parts, leaves, plain, strict=True)
+    ]
     folders = {str(folder) for name in names for folder in PurePosixPath(name).parents}
-    leads_out = any({"", ".", ".."} & {*part[shared:]} for part in parts)
+    leads_out = any({"", ".", ".."} & {*name.split("/")} for name in names)
     return leaves if leads_out or folders & {*names} else names
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import random
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -36,9 +38,13 @@ _ERROR_NUMBERS = {
 _HTTP_STATUSES = {408, 425, 429, *range(500, 600)}
 # By name, because the client libraries that define them are not ours to import.
 _KINDS = {
+    "ChunkedEncodingError",  # requests
     "ClientConnectionError",  # aiohttp
+    "ClientPayloadError",  # aiohttp
     "ConnectionError",  # Python, botocore, requests
     "HTTPClientError",  # botocore
+    "IncompleteReadError",  # Azure
+    "ResponseParserError",  # botocore, for an answer that ends in the middle
     "ServiceRequestError",  # Azure
     "ServiceResponseError",  # Azure
     "Timeout",  # requests
@@ -47,17 +53,26 @@ _KINDS = {
 }
 
 
-def persistently(operation: Callable[[], Answer], pause: Callable[[float], object]) -> Answer:
+def persistently(
+    operation: Callable[[], Answer],
+    pause: Callable[[float], object],
+    *,
+    within: float = math.inf,
+    stopwatch: Callable[[], float] = time.monotonic,
+) -> Answer:
     """What *operation* returns, called again and again for some seconds while it fails in passing.
 
-    *pause* is given the seconds to wait between two tries. Raises the StoreError of a final failure at once,
-    and of a transient one in the end.
+    *pause* is given the seconds to wait between two tries; none begins later than *within* seconds after the
+    first. Raises the StoreError of a final failure at once, and of a transient one in the end.
     """
+    began = stopwatch()
     tries = Tries(pause)
     while True:
         try:
             return operation()
         except StoreError as error:
+            if stopwatch() - began > within:
+                raise
             tries.failed(error)
 
 

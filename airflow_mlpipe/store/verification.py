@@ -44,19 +44,20 @@ def verify(
     *cache* does not know in the state they have. "none" trusts. After a thousand damages it looks no
     further. Raises StoreError when the store cannot be read.
     """
-    if level == "none":
-        return ()
     damages = (
         damage
         for _, output in sorted(manifest.outputs.items())
-        for damage in _checked(datastore, output, level, cache)
+        for damage in damages_of(datastore, output, level, cache)
     )
     return tuple(itertools.islice(damages, _ENOUGH))
 
 
-def _checked(
-    datastore: Datastore, output: ManifestOutput, level: Level, cache: HashCache | None
+def damages_of(
+    datastore: Datastore, output: ManifestOutput, level: Level, cache: HashCache | None = None
 ) -> Iterator[Damage]:
+    """What is wrong with one output, as ``verify`` finds it; raises as it does."""
+    if level == "none":
+        return
     path = datastore.local_path(output.key)
     if level == "size" or path is None:
         yield from _damages(datastore, output, read=level == "digest")

@@ -7,6 +7,7 @@ them, and moves it only when what was told has arrived: a crash in between tells
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 import uuid
@@ -90,11 +91,22 @@ class WatchLog:
             log.warning("Everything at %s counts as new: %s", bookmark.path, error)
             return NOTHING
 
-    def keep(self, sequence: int, listing: Snapshot) -> None:
-        """Keep the *listing* of change number *sequence*; one that was never told is replaced."""
-        self.datastore.write(watch_listing_key(self.watch, sequence), listing.to_bytes())
+    def keep(self, sequence: int, listing: Snapshot) -> Snapshot:
+        """Keep *listing* as that of change number *sequence*; returns the one that is kept.
+
+        That is another, if somebody was here before: whether he has told it, or was ended before he could,
+        cannot be seen, so that it must stay what the number means. What is new since then is the next change.
+        """
+        key = watch_listing_key(self.watch, sequence)
+        if not self.datastore.create(key, listing.to_bytes()):
+            try:
+                return dataclasses.replace(self.listing(sequence), root=listing.root)
+            except DocumentError as error:
+                log.warning("A listing of %s is replaced: %s", listing.root, error)
+                self.datastore.write(key, listing.to_bytes())
         if sequence > KEPT:
             self.datastore.delete(watch_listing_key(self.watch, sequence - KEPT))
+        return listing
 
     def change(self, sequence: int) -> ChangeSet:
         """Change number *sequence*. Raises as :meth:`listing`."""
@@ -143,5 +155,5 @@ def news_since(
     if found is None:
         return None
     moved = bookmark.moved(run_id)
-    journal.keep(moved.sequence, found)
-    return News(ChangeSet.between(told, found), found, moved)
+    kept = journal.keep(moved.sequence, found)
+    return News(ChangeSet.between(told, kept), kept, moved)

@@ -6,11 +6,13 @@ import glob
 import gzip
 import hashlib
 import json
+import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -162,8 +164,9 @@ def _local(path: Path) -> Iterator[tuple[str, str]]:
     if glob.has_magic(str(path)):
         root = Path(_root(str(path), is_file=False))
         for name in glob.iglob(str(path), recursive=True):  # noqa: PTH207 - takes absolute ones
-            if (found := Path(name)).is_file():
-                yield found.relative_to(root).as_posix(), _local_stamp(found.stat())
+            status = _status(name)
+            if status is not None and stat.S_ISREG(status.st_mode):
+                yield Path(name).relative_to(root).as_posix(), _local_stamp(status)
     elif path.is_dir():
         for entry in walk(path, refuse=lambda refusal: None, skip=is_temporary):
             if isinstance(entry, TreeFile):
@@ -172,7 +175,15 @@ def _local(path: Path) -> Iterator[tuple[str, str]]:
         yield path.name, _local_stamp(path.stat())
 
 
-def _local_stamp(status: Any) -> str:
+def _status(name: str) -> os.stat_result | None:
+    """That of a file that was there a moment ago; None when it is not any more."""
+    try:
+        return os.stat(name)  # noqa: PTH116 - a text, of which there may be many
+    except FileNotFoundError:
+        return None
+
+
+def _local_stamp(status: os.stat_result) -> str:
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
 
 

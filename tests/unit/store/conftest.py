@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from airflow_mlpipe.store.listing import describe_output
 from airflow_mlpipe.store.local_folder import LocalFolder
 from airflow_mlpipe.store.manifest import Manifest, Producer
 from airflow_mlpipe.store.remote_folder import RemoteFolder
+from tests.services import ObjectStore
 from tests.unit.store.faulty import FaultyFolder, Unreliable
 
 FINGERPRINT = "ab" * 32
@@ -39,16 +41,26 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["local", "memory", "unreliable"])
-def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
-    """A folder of each kind; every tenth call of the unreliable one fails in passing."""
-    if request.param != "memory":
+@contextmanager
+def folder_of(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
+    """A folder of the *kind*; every tenth call of the unreliable one fails in passing."""
+    if kind in ("s3", "blob"):
+        service: ObjectStore = request.getfixturevalue(kind)
+        yield RemoteFolder(f"{service.url}/store", dict(service.options))
+    elif kind == "memory":
+        memory = RemoteFolder(f"memory://{uuid.uuid4().hex}", {})
+        yield memory
+        memory.delete_tree("")
+    else:
         local = LocalFolder(tmp_path / "store")
-        yield local if request.param == "local" else FaultyFolder(local, Unreliable(seed=7))
-        return
-    memory = RemoteFolder(f"memory://{uuid.uuid4().hex}", {})
-    yield memory
-    memory.delete_tree("")
+        yield local if kind == "local" else FaultyFolder(local, Unreliable(seed=7))
+
+
+@pytest.fixture(params=["local", "memory", "unreliable", "s3", "blob"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
+    """A folder of each kind."""
+    with folder_of(request.param, request, tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture

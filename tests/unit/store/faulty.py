@@ -43,6 +43,9 @@ class FaultyFolder:
     def swap(self, key: str, expected: bytes, data: bytes | None) -> bool:
         return self._call("swap", key, expected, data)
 
+    def weakness(self) -> str | None:
+        return self._folder.weakness()
+
     def delete(self, key: str) -> bool:
         return self._call("delete", key)
 
@@ -54,6 +57,9 @@ class FaultyFolder:
 
     def age(self, key: str) -> float | None:
         return self._call("age", key)
+
+    def written_at(self, key: str) -> float | None:
+        return self._call("written_at", key)
 
     def files(self, prefix: str) -> Iterator[StoredFile]:
         """The fault comes in the middle: after the first file."""

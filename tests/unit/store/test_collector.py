@@ -18,6 +18,7 @@ import pytest
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.folder import Folder
 from airflow_mlpipe.store.garbage.collector import Collected, Collector
 from airflow_mlpipe.store.garbage.limits import DAY, Garbage, Limits
 from airflow_mlpipe.store.garbage.survey import Survey
@@ -41,6 +42,7 @@ from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.run_record import InputOrigin, RunRecord, RunRecords
 from airflow_mlpipe.store.sealing import seal
 from airflow_mlpipe.store.verification import verify
+from tests.unit.store.conftest import folder_of
 from tests.unit.store.faulty import FaultyFolder
 
 MUTATIONS = ("write", "create", "swap", "delete", "delete_tree")
@@ -129,6 +131,13 @@ def by_kind(items: list[Garbage]) -> dict[str, list[str]]:
     for item in items:
         found.setdefault(item.kind, []).append(item.name)
     return found
+
+
+@pytest.fixture(params=["local", "memory", "unreliable"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Folder]:
+    """A folder whose files can be made to look old, which those of an object store cannot."""
+    with folder_of(request.param, request, tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -90,6 +90,10 @@ def test_files_are_listed_by_key_with_their_sizes(datastore: Datastore) -> None:
     assert [file.key for file in datastore.files()][-1] == "z"
 
 
+def can_be_backdated(datastore: Datastore) -> bool:
+    return datastore.url.startswith(("file:", "memory:"))
+
+
 def backdate(datastore: Datastore, key: str, seconds: float) -> None:
     """Make the file at *key* older, as the store sees it."""
     path = datastore.local_path(key)
@@ -108,7 +112,7 @@ def test_an_age_is_told_by_the_clock_of_the_store_and_leaves_nothing(datastore: 
         age = datastore.age(key)
         assert age is not None
         assert 0 <= age < 30
-        for seconds in (100.0, -500.0):
+        for seconds in (100.0, -500.0) if can_be_backdated(datastore) else ():
             backdate(datastore, key, seconds)
             later = datastore.age(key)
             assert later is not None

@@ -16,9 +16,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.datastore import Datastore
@@ -37,6 +44,7 @@ from airflow_mlpipe.store.manifest import (
 from airflow_mlpipe.store.remote_folder import RemoteFolder
 from airflow_mlpipe.store.sealing import seal
 from airflow_mlpipe.store.verification import verify
+from tests.services import ObjectStore
 from tests.unit.store.faulty import ClockedFolder, caused_by
 
 FINGERPRINT = "ab" * 32
@@ -112,11 +120,14 @@ class Protocol(RuleBasedStateMachine):
     @initialize(local=st.booleans(), owners=st.integers(2, 5))
     def open_store(self, local: bool, owners: int) -> None:
         self.owners = OWNERS[:owners]
-        self.place: Folder = LocalFolder(Path(self.folder.name))
-        if not local:
-            self.place = RemoteFolder(f"memory://{uuid.uuid4().hex}", {})
+        self.place = self.new_place(local)
         self.store = Datastore(
             ClockedFolder(self.place, lambda: self.now, self._fault), pause=lambda seconds: None
+        )
+
+    def new_place(self, local: bool) -> Folder:
+        return (
+            LocalFolder(Path(self.folder.name)) if local else RemoteFolder(f"memory://{uuid.uuid4().hex}", {})
         )
 
     def teardown(self) -> None:
@@ -398,3 +409,12 @@ def _manifest(output: ManifestOutput, attempt: str, worker: Worker, *, at: float
 
 TestProtocol = Protocol.TestCase
 TestProtocol.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_a_real_object_store_serves_the_protocol_as_well(s3: ObjectStore) -> None:
+    class OnS3(Protocol):
+        def new_place(self, local: bool) -> Folder:
+            return RemoteFolder(f"{s3.url}/{uuid.uuid4().hex}", dict(s3.options))
+
+    few = settings(max_examples=4, stateful_step_count=20, deadline=None, phases=[Phase.generate])
+    run_state_machine_as_test(OnS3, settings=few)

@@ -21,7 +21,10 @@ from airflow_mlpipe.errors import StoreError, UserError
 from airflow_mlpipe.runtime.partition_format import PartitionFormat
 from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.progress import Progress
+from airflow_mlpipe.store.remote_digests import RemoteDigests
 from airflow_mlpipe.store.sources import Source, SourceFinder
+from airflow_mlpipe.store.transfer.download import Downloader
+from airflow_mlpipe.store.transfer.remote_file import RemoteFile
 from tests.services import ObjectStore
 
 TREE = {"a.csv": b"a", "c.txt": b"c", "deep/b.csv": b"bb"}
@@ -377,6 +380,23 @@ def test_a_web_server_that_is_out_of_order_is_not_taken_for_no_data(
     with pytest.raises(StoreError, match="cannot be listed") as refused:
         SourceFinder(tmp_path, HashCache(None)).dataset([f"{web}/broken?key=secret"], None, "input raw")
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("broken", None), ("tagged.csv", None), ("tagged.csv", hashlib.sha256().hexdigest())],
+)
+def test_what_a_web_server_refuses_to_give_is_said_without_its_query(
+    tmp_path: Path, web: str, path: str, expected: str | None
+) -> None:
+    file = RemoteFile(f"{web}/{path}?key=secret", 21 if expected else 5, None, expected)
+    downloader = Downloader(
+        None, RemoteDigests(HashCache(None)), Progress.silent(), pause=lambda seconds: None
+    )
+    with pytest.raises(StoreError, match=f"{web}/{path}") as refused:
+        downloader.fetch([(file, tmp_path / "file")], own=True)
+    assert "secret" not in str(refused.value)
+    assert not (tmp_path / "file").exists()
 
 
 def test_a_time_of_change_identifies_data_once_it_is_some_seconds_old(tmp_path: Path, web: str) -> None:

@@ -50,7 +50,7 @@ def test_each_change_is_told_once_to_who_moves_the_bookmark(local: Datastore, pl
     assert (first.change.added, second.change.added) == (("b.csv",), ("c.csv",))
 
 
-def test_one_who_crashed_before_the_bookmark_moved_is_told_again_with_what_came_since(
+def test_one_who_crashed_before_the_bookmark_moved_is_told_the_same_and_then_what_came_since(
     local: Datastore, place: Path
 ) -> None:
     bookmark = Bookmark.of(begun(local, place).to_bytes())
@@ -58,9 +58,17 @@ def test_one_who_crashed_before_the_bookmark_moved_is_told_again_with_what_came_
     lost = next_news(local, place, bookmark)
     (place / "c.csv").write_text("3")
     again = next_news(local, place, bookmark)
-    assert again.change.added == ("b.csv", "c.csv")
-    assert again.bookmark.sequence == lost.bookmark.sequence
+    assert again == lost
     assert WatchLog(local, bookmark.watch).change(again.bookmark.sequence) == again.change
+    assert next_news(local, place, again.bookmark).change.added == ("c.csv",)
+
+
+def test_a_listing_that_is_damaged_before_it_was_told_is_made_anew(local: Datastore, place: Path) -> None:
+    bookmark = begun(local, place)
+    (place / "b.csv").write_text("2")
+    local.write(watch_listing_key(bookmark.watch, 2), b"damaged")
+    found = next_news(local, place, bookmark)
+    assert WatchLog(local, bookmark.watch).change(2) == found.change == ChangeSet(added=("b.csv",))
 
 
 def test_a_store_that_keeps_no_listing_makes_nothing_be_told(local: Datastore, place: Path) -> None:
@@ -69,7 +77,7 @@ def test_a_store_that_keeps_no_listing_makes_nothing_be_told(local: Datastore, p
     path = local.local_path(watch_listing_key(bookmark.watch, 2))
     assert path is not None
     path.mkdir()  # nothing can be written here
-    with pytest.raises(StoreError, match="cannot write"):
+    with pytest.raises(StoreError, match="cannot create"):
         news_since(bookmark, local, str(place), settle=0)
 
 
