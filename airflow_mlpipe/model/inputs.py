@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from pydantic import Field, field_validator
 
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.model.declaration import Declaration, checked_name
+from airflow_mlpipe.runtime.tables.operations import Operation, TableOperations
+from airflow_mlpipe.runtime.tables.options import (
+    DelimitedOptions,
+    JsonLinesOptions,
+    ParquetOptions,
+    as_header,
+)
 
+DataInputT = TypeVar("DataInputT", bound="DataInput")
 AccessMode = Literal["mount", "download", "direct"]
+
+# Raise it when the same files, options and operations become another table.
+TABLE_READER = 2
 
 # Each input's path is also an environment variable of its name; these would change the process itself.
 RESERVED_VARIABLES = frozenset(
@@ -31,17 +43,28 @@ class InputSource(Protocol):
 class TabularFormat(Declaration):
     """How files become a table: the format, its options, and what is done to the rows afterwards.
 
-    ``options`` of ``delimited``: separator, header, encoding. ``operations`` are applied in order when
-    the table is read, each ``{"keep_columns": [...]}``, ``{"drop_columns": [...]}`` or
-    ``{"random_split": {"percentage", "seed", "part"}}``.
+    ``options`` are those of the format's class in ``runtime.tables.options``, as JSON. ``operations`` are
+    applied in order when the table is read, as ``runtime.tables.operations`` has them.
     """
 
-    format: Literal["delimited", "parquet"]
+    format: Literal["delimited", "parquet", "json_lines"]
     options: dict[str, Any] = Field(default_factory=dict)
     operations: tuple[dict[str, Any], ...] = ()
 
+    @classmethod
+    def of(cls, options: DelimitedOptions | JsonLinesOptions | ParquetOptions) -> TabularFormat:
+        """The format whose *options* these are."""
+        return cls(format=_FORMATS[type(options)], options=options.as_json())
+
     def then(self, **operation: Any) -> TabularFormat:
         return self.model_copy(update={"operations": (*self.operations, operation)})
+
+
+_FORMATS: dict[type, Literal["delimited", "parquet", "json_lines"]] = {
+    DelimitedOptions: "delimited",
+    JsonLinesOptions: "json_lines",
+    ParquetOptions: "parquet",
+}
 
 
 class DataInput(Declaration):
@@ -93,18 +116,48 @@ class DataInput(Declaration):
         return self._with(mode="direct", path_on_compute=None)
 
     def parse_delimited_files(
-        self, separator: str = ",", header: bool = True, encoding: str = "utf8"
-    ) -> DataInput:
-        """The input as a table, read from delimited text files."""
-        options = {"separator": separator, "header": header, "encoding": encoding}
-        return self._with(tabular=TabularFormat(format="delimited", options=options))
+        self,
+        separator: str = ",",
+        header: object = True,
+        encoding: str = "utf8",
+        *,
+        set_column_types: Mapping[str, str] | None = None,
+        partition_format: str | None = None,
+    ) -> TableInput:
+        """The input as a table, read from delimited text files as ``from_delimited_files`` does."""
+        options = DelimitedOptions(
+            separator=separator,
+            header=as_header(header),
+            encoding=encoding,
+            column_types=set_column_types or {},
+            partition_format=partition_format,
+        )
+        return self._as_table(TabularFormat.of(options))
 
-    def parse_parquet_files(self) -> DataInput:
+    def parse_parquet_files(self, *, partition_format: str | None = None) -> TableInput:
         """The input as a table, read from Parquet files."""
-        return self._with(tabular=TabularFormat(format="parquet"))
+        return self._as_table(TabularFormat.of(ParquetOptions(partition_format=partition_format)))
 
-    def _with(self, **changes: Any) -> DataInput:
-        return DataInput(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+    def _as_table(self, table: TabularFormat) -> TableInput:
+        return TableInput(**{**self._fields(), "tabular": table})
+
+    def _with(self: DataInputT, **changes: Any) -> DataInputT:
+        return type(self)(**{**self._fields(), **changes})
+
+    def _fields(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
+class TableInput(DataInput, TableOperations):
+    """Data that a step reads as a table; operations on it make other inputs."""
+
+    tabular: TabularFormat
+
+    def operations_so_far(self) -> Sequence[Operation]:
+        return self.tabular.operations
+
+    def _then(self, **operation: Any) -> TableInput:
+        return self.model_copy(update={"tabular": self.tabular.then(**operation)})
 
 
 def checked_input_name(name: object) -> str:

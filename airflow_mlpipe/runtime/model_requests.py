@@ -14,6 +14,9 @@ from airflow_mlpipe.runtime.named_values import UnknownNameError
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
+# For which models this process asked to register a path, and the files that were there.
+_asked_for: dict[str, tuple[set[str], list[tuple[str, int, int]]]] = {}
+
 
 @dataclass(frozen=True)
 class RequestedModel:
@@ -72,6 +75,8 @@ class ModelRegistry:
         local = Path(path)
         if not local.exists():
             raise UserError(f"model {model.name!r} cannot be registered: there is no file or folder {path!r}")
+        if local.is_dir() and not any(files_in(local)):
+            raise UserError(f"model {model.name!r} cannot be registered: the folder {path!r} has no files")
         found: tuple[str | None, str] | None = self._in_outputs(local) or self._among_files(path)
         if found is None or (found[0] is None and not self.files.path(path).samefile(local)):
             found = None, f"models/{_checked(model.name)}/{local.resolve().name}"
@@ -80,6 +85,8 @@ class ModelRegistry:
 
     def _request(self, model: RequestedModel, output: str | None, inside: str) -> RequestedModel:
         name = _checked(model.name)
+        path = self.files.path(inside) if output is None else Path(self.outputs[output].path, inside)
+        _refuse_rewritten(name, path)
         tags, properties = dict(model.tags), dict(model.properties)
         self.ask(Registration("model", name, output, inside, model.description, tags, properties))
         return model
@@ -108,6 +115,19 @@ def keep(files: KeptFiles, name: str, source: Path) -> None:
         return
     for file in files_in(source):
         files.keep(f"{name}/{file.relative_to(source).as_posix()}", file)
+
+
+def _refuse_rewritten(name: str, path: Path) -> None:
+    """Raise UserError when *path* was another model before: what it holds at the end would be both."""
+    there = files_in(path) if path.is_dir() else [path]
+    state = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in there]
+    names, before = _asked_for.setdefault(str(path), (set(), state))
+    if before != state and (others := sorted(names - {name})):
+        raise UserError(
+            f"{path} was to be registered as model {others[0]!r}, and was written anew for model {name!r}; "
+            "models are registered as they are when the step ends, so write each to a file of its own"
+        )
+    _asked_for[str(path)] = names | {name}, state
 
 
 def _texts(values: Mapping[str, object] | None) -> dict[str, str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import glob
+import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ from airflow_mlpipe.runtime.kept_files import files_in
 from airflow_mlpipe.runtime.named_inputs import NamedInput, NamedInputs, UndeclaredError, Version
 from airflow_mlpipe.runtime.named_values import NamedValues
 from airflow_mlpipe.runtime.refused import Refused, refuse_values
+from airflow_mlpipe.runtime.tables.options import as_header
 from airflow_mlpipe.runtime.tabular import TabularDataset
 
 _REGISTER = 'let the DAG register an output: OutputFileDatasetConfig("data").register_on_complete("name")'
@@ -30,12 +32,16 @@ class FileMount:
         self.mount_point = mount_point or tempfile.mkdtemp(prefix="mlpipe-mount-")
 
     def start(self) -> None:
-        """Let the files be seen."""
+        """Let the files be seen; UserError when something else is there under the name of one."""
         for name, file in self._files.items():
             link = Path(self.mount_point, name)
             link.parent.mkdir(parents=True, exist_ok=True)
-            if not link.is_symlink():
+            if link.is_symlink() and link.readlink() == file:
+                continue
+            try:
                 link.symlink_to(file)
+            except FileExistsError as error:
+                raise UserError(f"{link} is there already; mount to another folder") from error
 
     def stop(self) -> None:
         """Take the folder away if it is a temporary one, else what was put into it."""
@@ -149,7 +155,7 @@ class Dataset:
             infer_column_types: bool = True,
             set_column_types: Any = None,
             separator: str = ",",
-            header: bool = True,
+            header: Any = True,
             partition_format: str | None = None,
             encoding: str = "utf8",
             **of_v1: Any,
@@ -158,7 +164,7 @@ class Dataset:
             refuse_values("from_delimited_files", {"set_column_types": set_column_types, **of_v1}, _DECLARE)
             options = {
                 "separator": separator,
-                "header": bool(header),
+                "header": as_header(header),
                 "encoding": encoding,
                 "infer_column_types": infer_column_types,
             }
@@ -222,17 +228,34 @@ def _of_paths(include_path: bool, partition_format: str | None) -> dict[str, Any
 
 
 def _found(path: Any) -> dict[str, Path]:
-    """The local files that *path*, one or several, names; by their paths below what is fixed of it."""
-    found: dict[str, Path] = {}
+    """The local files that *path*, one or several, names.
+
+    They go by their paths below what is fixed of it, or, if two had the same, below the folder of them all.
+    """
     several = isinstance(path, Sequence) and not isinstance(path, (str, tuple))
-    for item in path if several else [path]:
-        text = _local(item)
-        matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - relative to nowhere
-        if not matches:
-            raise UserError(f"there is no file {text!r}; relative paths start at the step's own code")
-        for match in map(Path, matches):
-            found.update(_below(match))
-    return found
+    found = {pair for item in (path if several else [path]) for pair in _matching(_local(item))}
+    named = dict(sorted(found))
+    if len(named) == len(found):
+        return named
+    files = sorted({file for _, file in found})
+    shared = os.path.commonpath([file.parent for file in files])
+    return {file.relative_to(shared).as_posix(): file for file in files}
+
+
+def _matching(text: str) -> Iterator[tuple[str, Path]]:
+    """The files that *text* names, each by its path below the folder above the first wildcard, if any."""
+    root, matches = Path(text), [text]
+    if root.is_file():
+        root = root.parent
+    elif not root.exists():
+        matches = glob.glob(text, recursive=True)  # noqa: PTH207 - relative to nowhere
+        while glob.has_magic(str(root)):
+            root = root.parent
+    if not matches or not root.exists():
+        raise UserError(f"there is no file {text!r}; relative paths start at the step's own code")
+    for match in map(Path, matches):
+        for file in files_in(match) if match.is_dir() else [match]:
+            yield file.relative_to(root).as_posix(), file.absolute()
 
 
 def _below(root: Path) -> dict[str, Path]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from airflow_mlpipe.errors import UserError
 from airflow_mlpipe.runtime.model_requests import RequestedModel
-from airflow_mlpipe.runtime.named_inputs import NamedInput, NamedInputs, Version
+from airflow_mlpipe.runtime.named_inputs import NamedInput, NamedInputs, UndeclaredError, Version
 from airflow_mlpipe.runtime.refused import Refused
 
 
@@ -63,9 +63,14 @@ class Model:
 
     @staticmethod
     def list(workspace: object = None, name: str | None = None, **_of_v1: object) -> list[Model]:
-        """The declared models, or those of them that are called *name*."""
-        found = [Model.of(item) for item in NamedInputs.of_process().registered("model")]
-        return [model for model in found if name in (None, model.name)]
+        """The declared models, or the one of them that is called *name*; if none is, that is printed."""
+        inputs = NamedInputs.of_process()
+        if name is None:
+            return [Model.of(item) for item in inputs.registered("model")]
+        try:
+            return [Model.of(inputs.named("model", name))]
+        except UndeclaredError:
+            return []
 
     @staticmethod
     def register(
@@ -91,13 +96,18 @@ class Model:
     def download(self, target_dir: str = ".", exist_ok: bool = False, exists_ok: bool | None = None) -> str:
         """Copy the model into the folder *target_dir*; return the path of its file or folder there.
 
-        Raises UserError when it is there already, unless *exist_ok*.
+        Raises UserError when something is there already, which *exist_ok* lets it replace.
         """
         target = Path(target_dir) / self._path.name
         if target.exists():
             if not (exist_ok or exists_ok):
-                raise UserError(f"{target} is there already; pass exist_ok=True to use what is there")
-            return str(target)
+                raise UserError(f"{target} is there already; pass exist_ok=True to replace it")
+            if target.samefile(self._path):
+                return str(target)
+            if target.is_dir() and not target.is_symlink():
+                shutil.rmtree(target)
+            else:
+                target.unlink()
         target.parent.mkdir(parents=True, exist_ok=True)
         if self._path.is_dir():
             shutil.copytree(self._path, target)

@@ -57,7 +57,7 @@ def test_an_output_read_as_a_table_says_how() -> None:
     assert delimited is not None
     assert delimited.model_dump() == {
         "format": "delimited",
-        "options": {"separator": ";", "header": False, "encoding": "utf8"},
+        "options": {"separator": ";", "header": False},
         "operations": (),
     }
     parquet = PipelineData("rows").parse_parquet_files().tabular
