@@ -20,7 +20,7 @@ help: ## list the targets
 
 setup: $(ready) ## make .venv with everything (PYTHON=python3.12 chooses the Python); at once when up to date
 
-$(ready): pyproject.toml constraints.txt
+$(ready): pyproject.toml constraints.txt tools/azurite.sh
 	@tools/setup.sh $(PYTHON)
 	@touch $@
 

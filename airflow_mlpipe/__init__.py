@@ -19,13 +19,18 @@ if TYPE_CHECKING:
     from airflow_mlpipe.model.data import OutputFileDatasetConfig as OutputFileDatasetConfig
     from airflow_mlpipe.model.data import PipelineData as PipelineData
     from airflow_mlpipe.model.dataset import Dataset as Dataset
+    from airflow_mlpipe.model.datastore import Datastore as Datastore
     from airflow_mlpipe.model.entry import Command as Command
     from airflow_mlpipe.model.entry import Script as Script
     from airflow_mlpipe.model.environment import Environment as Environment
     from airflow_mlpipe.model.parameters import PipelineParameter as PipelineParameter
     from airflow_mlpipe.model.reference import PipelineDataReference as PipelineDataReference
+    from airflow_mlpipe.model.registered import Model as Model
+    from airflow_mlpipe.operators.changed_data import changed_data as changed_data
     from airflow_mlpipe.operators.command import CommandStep as CommandStep
+    from airflow_mlpipe.operators.data_transfer import DataTransferStep as DataTransferStep
     from airflow_mlpipe.operators.python_script import PythonScriptStep as PythonScriptStep
+    from airflow_mlpipe.pipeline.assets import dataset_asset as dataset_asset
     from airflow_mlpipe.pipeline.explaining.explain import explain as explain
     from airflow_mlpipe.pipeline.planning.planner import plan as plan
     from airflow_mlpipe.runtime import Run as Run
@@ -35,16 +40,22 @@ if TYPE_CHECKING:
     from airflow_mlpipe.runtime.annotations import Pickle as Pickle
     from airflow_mlpipe.runtime.artifacts.registry import ArtifactFormat as ArtifactFormat
     from airflow_mlpipe.runtime.artifacts.registry import register_artifact as register_artifact
+    from airflow_mlpipe.sensors.data_change import DataChangeSensor as DataChangeSensor
     from airflow_mlpipe.sensors.output_reuse import OutputReuseSensor as OutputReuseSensor
+    from airflow_mlpipe.triggers.data_change import watched_data as watched_data
 
 _HOMES = {
     "ArtifactFormat": "airflow_mlpipe.runtime.artifacts.registry",
     "Command": "airflow_mlpipe.model.entry",
     "CommandStep": "airflow_mlpipe.operators.command",
+    "DataChangeSensor": "airflow_mlpipe.sensors.data_change",
+    "DataTransferStep": "airflow_mlpipe.operators.data_transfer",
     "Dataset": "airflow_mlpipe.model.dataset",
+    "Datastore": "airflow_mlpipe.model.datastore",
     "Environment": "airflow_mlpipe.model.environment",
     "Input": "airflow_mlpipe.runtime.annotations",
     "LocalTarget": "airflow_mlpipe.model.compute",
+    "Model": "airflow_mlpipe.model.registered",
     "OUTPUT": "airflow_mlpipe.runtime.annotations",
     "Output": "airflow_mlpipe.runtime.annotations",
     "OutputFileDatasetConfig": "airflow_mlpipe.model.data",
@@ -56,12 +67,15 @@ _HOMES = {
     "PythonScriptStep": "airflow_mlpipe.operators.python_script",
     "Run": "airflow_mlpipe.runtime",
     "Script": "airflow_mlpipe.model.entry",
+    "changed_data": "airflow_mlpipe.operators.changed_data",
+    "dataset_asset": "airflow_mlpipe.pipeline.assets",
     "expand_in_chunks": "airflow_mlpipe.decorators.fan_out",
     "explain": "airflow_mlpipe.pipeline.explaining.explain",
     "files_in": "airflow_mlpipe.decorators.fan_out",
     "plan": "airflow_mlpipe.pipeline.planning.planner",
     "register_artifact": "airflow_mlpipe.runtime.artifacts.registry",
     "step": "airflow_mlpipe.decorators.step",
+    "watched_data": "airflow_mlpipe.triggers.data_change",
 }
 
 __all__ = [
@@ -69,10 +83,14 @@ __all__ = [
     "ArtifactFormat",
     "Command",
     "CommandStep",
+    "DataChangeSensor",
+    "DataTransferStep",
     "Dataset",
+    "Datastore",
     "Environment",
     "Input",
     "LocalTarget",
+    "Model",
     "Output",
     "OutputFileDatasetConfig",
     "OutputReuseSensor",
@@ -84,12 +102,15 @@ __all__ = [
     "Run",
     "Script",
     "__version__",
+    "changed_data",
+    "dataset_asset",
     "expand_in_chunks",
     "explain",
     "files_in",
     "plan",
     "register_artifact",
     "step",
+    "watched_data",
 ]
 
 

@@ -21,13 +21,28 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_mlpipe.operators.python_script",
                     "airflow_mlpipe.operators.command",
+                    "airflow_mlpipe.operators.data_transfer",
+                    "airflow_mlpipe.operators.changed_data",
                 ],
             }
         ],
         "sensors": [
-            {"integration-name": "MLPipe", "python-modules": ["airflow_mlpipe.sensors.output_reuse"]}
+            {
+                "integration-name": "MLPipe",
+                "python-modules": [
+                    "airflow_mlpipe.sensors.output_reuse",
+                    "airflow_mlpipe.sensors.data_change",
+                ],
+            }
         ],
-        "triggers": [{"integration-name": "MLPipe", "python-modules": ["airflow_mlpipe.triggers.outputs"]}],
+        "hooks": [{"integration-name": "MLPipe", "python-modules": ["airflow_mlpipe.hooks.datastore"]}],
+        "connection-types": [DATASTORE_CONNECTION],
+        "triggers": [
+            {
+                "integration-name": "MLPipe",
+                "python-modules": ["airflow_mlpipe.triggers.outputs", "airflow_mlpipe.triggers.data_change"],
+            }
+        ],
         "task-decorators": [{"name": "mlpipe", "class-name": "airflow_mlpipe.decorators.step.step"}],
         "cli": ["airflow_mlpipe.cli.definition.get_commands"],
         "config": {
@@ -37,6 +52,45 @@ def get_provider_info() -> dict[str, Any]:
             }
         },
     }
+
+
+def _field(label: str, description: str, *, secret: bool = False) -> dict[str, Any]:
+    schema = {"type": ["string", "null"], **({"format": "password"} if secret else {})}
+    return {"label": label, "description": description, "schema": schema}
+
+
+DATASTORE_CONNECTION: dict[str, Any] = {
+    "connection-type": "mlpipe_datastore",
+    "hook-class-name": "airflow_mlpipe.hooks.datastore.DatastoreHook",
+    "hook-name": "MLPipe datastore",
+    "ui-field-behaviour": {
+        "hidden-fields": ["host", "schema", "port"],
+        "relabeling": {
+            "login": "Access key, account or user",
+            "password": "Secret key, account key or password",
+        },
+        "placeholders": {},
+    },
+    "conn-fields": {
+        "url": _field(
+            "URL",
+            "Where the data lies: s3://bucket/prefix, az://container, gs://bucket, sftp://host/folder, "
+            "https://host/folder or file:///folder.",
+        ),
+        "endpoint": _field(
+            "Endpoint", "The address of a server that speaks the protocol of S3, Azure or Google."
+        ),
+        "region": _field("Region", "The region of a bucket of S3."),
+        "auth_connection": _field(
+            "Connection with the credentials",
+            "The id of a connection of type aws, wasb, adls, google_cloud_platform, sftp, ssh or http; its "
+            "credentials are used instead of login and password.",
+        ),
+        "storage_options": _field(
+            "Storage options (JSON)", "Further options of the fsspec driver, as a JSON object.", secret=True
+        ),
+    },
+}
 
 
 def _option(
@@ -53,8 +107,9 @@ def _option(
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "datastore": _option(
-        "Where outputs, manifests and snapshots are kept: a folder or an fsspec URL. Every worker must "
-        "reach it, and every worker must see the same one.",
+        "Where outputs, manifests and snapshots are kept: a folder, an fsspec URL, or "
+        "'datastore://NAME/prefix' for a datastore with a name. Every worker must reach it, and every worker "
+        "must see the same one.",
         "file://{AIRFLOW_HOME}/mlpipe",
         "s3://ml-artifacts/airflow",
     ),
@@ -106,6 +161,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "",
         "30 d",
     ),
+    "datastores": _option(
+        "Path of the YAML file that names datastores for 'datastore://NAME/path'. A name that is not there "
+        "is looked for among the connections of Airflow. A relative path starts at AIRFLOW_HOME.",
+        "",
+        "/opt/airflow/datastores.yaml",
+    ),
     "compute_targets": _option(
         "Path of the YAML file that names the compute targets. The target 'local' is there without it. "
         "A relative path starts at AIRFLOW_HOME.",
@@ -126,6 +187,20 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "Folder on the worker for what can be made again: file digests, virtual environments.",
         "{AIRFLOW_HOME}/mlpipe-cache",
         "/var/cache/mlpipe",
+    ),
+    "mount": _option(
+        "How a step is shown a remote dataset that it mounts: 'fuse' (read from the server as the step "
+        "reads; what cannot be mounted is downloaded, with a warning), 'download' (a read-only copy, whose "
+        "files the next step on the machine finds again), or 'auto': 'fuse' where fusepy, libfuse 2 and "
+        "/dev/fuse are there, else 'download'.",
+        "auto",
+        "download",
+    ),
+    "download_cache_size": _option(
+        "How much disk cache_directory may take for files that were downloaded, so that the next step on the "
+        "machine finds them; those that were not used for longest go. '0 B' keeps none.",
+        "20 GB",
+        "500 GB",
     ),
     "keep_work_directories": _option(
         "Whether the working directory of a finished step stays, for debugging.", "False", kind="boolean"

@@ -19,6 +19,7 @@ from benchmarks import (
     plan,
     simultaneous,
     sweep,
+    transfer,
 )
 from benchmarks.report import Report
 from tools.console import say, show
@@ -86,6 +87,11 @@ def _simultaneous(folder: Path, quick: bool) -> Report:
     return simultaneous.measure(folder, runs=runs, rounds=rounds)
 
 
+def _transfer(folder: Path, quick: bool) -> Report:
+    one, files, rounds = (20_000_000, 100, 1) if quick else (1_000_000_000, 10_000, 3)
+    return transfer.measure(folder, one=one, files=files, file_size=4_000, rounds=rounds)
+
+
 BENCHMARKS: Mapping[str, Benchmark] = {
     "hashing": _hashing,
     "hashing_memory": _hashing_memory,
@@ -99,6 +105,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "chains": _chains,
     "fan_out": _fan_out,
     "sweep": _sweep,
+    "transfer": _transfer,
 }
 
 

@@ -90,13 +90,23 @@ def blob_server() -> Iterator[str]:
 @pytest.fixture
 def s3(s3_server: str) -> ObjectStore:
     """An empty bucket of an S3 server."""
-    return _fresh("s3", _s3_options(s3_server))
+    return new_bucket(s3_server)
 
 
 @pytest.fixture
 def blob(blob_server: str) -> ObjectStore:
     """An empty container of an Azure Blob server."""
-    return _fresh("az", _blob_options(blob_server))
+    return new_container(blob_server)
+
+
+def new_bucket(address: str) -> ObjectStore:
+    """An empty bucket of the S3 server at *address*."""
+    return _fresh("s3", _s3_options(address))
+
+
+def new_container(address: str) -> ObjectStore:
+    """An empty container of the Azure Blob server at *address*."""
+    return _fresh("az", _blob_options(address))
 
 
 def _missing(reason: str) -> NoReturn:

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from typing import TextIO
 
 from airflow_mlpipe.errors import MLPipeError
+from airflow_mlpipe.pipeline.datastores import know_datastores
 
 FAILED = 1
 MISUSED = 2
@@ -30,6 +31,7 @@ def command(body: Callable[[Namespace], int | None]) -> Callable[[Namespace], No
     def run(args: Namespace) -> None:
         # Without it, Airflow looks for variables and connections in the environment only.
         os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+        know_datastores()
         try:
             with _results_apart():
                 code = body(args)

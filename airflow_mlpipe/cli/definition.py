@@ -50,6 +50,25 @@ def _size(text: str) -> int:
     return size
 
 
+def _pair(text: str) -> tuple[str, str]:
+    """``key=value`` on the command line."""
+    key, separator, value = _text(text).partition("=")
+    if not key or not separator:
+        raise ArgumentTypeError(f"{text!r} is no pair; write key=value")
+    return key, value
+
+
+def _version(text: str) -> int | str:
+    """The version of a registered dataset or model on the command line."""
+    from airflow_mlpipe.errors import DefinitionError
+    from airflow_mlpipe.model.registered import checked_version
+
+    try:
+        return checked_version(text)
+    except DefinitionError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
 def _text(text: str) -> str:
     """What is kept as it was typed, and so must be text."""
     try:
@@ -75,18 +94,26 @@ def get_commands() -> list[GroupCommand]:
                 _VERIFY,
                 _INVALIDATE,
                 _GC,
+                _DATASET,
+                _MODEL,
                 _DOCTOR,
+                _TRANSFER,
             ],
         )
     ]
 
 
-def _command(name: str, help: str, args: tuple[Arg, ...], *examples: str) -> ActionCommand:
-    """A command whose body is ``run`` in the module of its name; *examples* end its ``--help``."""
+def _command(
+    name: str, help: str, args: tuple[Arg, ...], *examples: str, body: str | None = None
+) -> ActionCommand:
+    """A command; *examples* end its ``--help``.
+
+    Its *body* is a function of a module of this package, by default ``run`` in the module of its name.
+    """
     return ActionCommand(
         name=name,
         help=help,
-        func=lazy_load_command(f"airflow_mlpipe.cli.{name}.run"),
+        func=lazy_load_command(f"airflow_mlpipe.cli.{body or f'{name}.run'}"),
         args=args,
         epilog="examples:\n" + "\n".join(f"  airflow mlpipe {example}" for example in examples),
     )
@@ -242,4 +269,113 @@ _DOCTOR = _command(
     (_OUTPUT,),
     "doctor",
     "doctor -o json",
+)
+_NAME = Arg(("name",), help="The name that it is registered under")
+_VERSION = Arg(("--version",), type=_version, default="latest", help="Which version (default: the latest)")
+_DESCRIPTION = Arg(("--description",), type=_text, default="", help="What it is, in a few words")
+_TAGS = Arg(
+    ("--tag",), metavar="KEY=VALUE", type=_pair, action="append", default=[], help="A tag; may be repeated"
+)
+_DATASET = GroupCommand(
+    name="dataset",
+    help="List, show and register datasets",
+    subcommands=[
+        _command("list", "List the registered datasets", (_OUTPUT,), "dataset list", body="dataset.list_all"),
+        _command(
+            "show",
+            "Show a version of a dataset: where its data lies, what identifies it, and what made it",
+            (_NAME, _VERSION, _OUTPUT),
+            "dataset show raw",
+            "dataset show raw --version 3 -o json",
+            body="dataset.show",
+        ),
+        _command(
+            "register",
+            "Register what lies at paths or URLs now as the next version; nothing is copied",
+            (
+                _NAME,
+                Arg(("paths",), metavar="PATH", nargs="+", help="A path, a URL or datastore://NAME/path"),
+                _DESCRIPTION,
+                _TAGS,
+                Arg(
+                    ("--table",),
+                    choices=("delimited", "parquet", "json-lines"),
+                    help="The files are one table, in this format (default: they are files)",
+                ),
+                Arg(("--separator",), default=",", help="What separates columns (default: a comma)"),
+                Arg(
+                    ("--identity",),
+                    choices=("content", "etag", "definition"),
+                    help="What identifies the data (default: content for local files, else etag)",
+                ),
+                _OUTPUT,
+            ),
+            "dataset register raw s3://bucket/raw/ --tag source=sensor",
+            "dataset register rows data/rows.csv --table delimited",
+            body="dataset.register",
+        ),
+    ],
+)
+_MODEL = GroupCommand(
+    name="model",
+    help="List, show, register and download models",
+    subcommands=[
+        _command("list", "List the registered models", (_OUTPUT,), "model list", body="model.list_all"),
+        _command(
+            "show",
+            "Show a version of a model: its files, tags and properties, and what made it",
+            (_NAME, _VERSION, _OUTPUT),
+            "model show digits",
+            "model show digits --version 3 -o json",
+            body="model.show",
+        ),
+        _command(
+            "register",
+            "Copy a file or folder into the datastore as the next version of a model",
+            (
+                _NAME,
+                Arg(("path",), help="The file or folder, or its URL"),
+                _DESCRIPTION,
+                _TAGS,
+                Arg(
+                    ("--property",),
+                    metavar="KEY=VALUE",
+                    type=_pair,
+                    action="append",
+                    default=[],
+                    help="A property; may be repeated",
+                ),
+                _OUTPUT,
+            ),
+            "model register digits outputs/digits.joblib --tag accuracy=0.97",
+            body="model.register",
+        ),
+        _command(
+            "download",
+            "Fetch the files of a model; every byte is compared with the digest in its record",
+            (
+                _NAME,
+                _VERSION,
+                Arg(("--to",), default=".", help="The folder to put it into (default: the current one)"),
+                Arg(("--force",), action="store_true", help="Replace what is there"),
+            ),
+            "model download digits --to /tmp",
+            body="model.download",
+        ),
+    ],
+)
+_TRANSFER = _command(
+    "transfer",
+    "Copy files from one place to another, passing over those that are there with the same content",
+    (
+        Arg(
+            ("source",), metavar="SRC", type=_text, help="A path, a URL, or datastore://NAME/path; globs too"
+        ),
+        Arg(("destination",), metavar="DST", type=_text, help="Where to; one file goes into DST/"),
+        Arg(("--mirror",), action="store_true", help="Also delete at DST what SRC has not"),
+        _YES,
+        _OUTPUT,
+    ),
+    "transfer s3://company-raw/2026/ datastore://archive/2026 --yes",
+    "transfer datastore://raw/labels /mnt/labels --mirror",
 )

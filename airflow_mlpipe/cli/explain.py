@@ -92,6 +92,8 @@ def _compared(baseline: Baseline) -> str:
 
 def _change(change: Change) -> Iterator[str]:
     yield from _headline(change)
+    if change.versions is not None:
+        yield f"  registered: {change.versions}"
     if change.dataset:
         yield f"  a dataset: {listing(change.dataset)}"
     if change.note is not None:

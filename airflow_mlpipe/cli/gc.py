@@ -26,6 +26,7 @@ _NOUNS: dict[Kind, str] = {
     "outputs": "sealed outputs",
     "lease": "leases of lost workers",
     "attempt": "attempts without a manifest",
+    "model": "models without a version",
     "snapshot": "code snapshots",
     "record": "run records",
     "note": "recipes and notes",
@@ -108,7 +109,7 @@ def _lines(survey: Survey, collected: Collected | None) -> Iterator[str]:
     in_use = sum(item.held for item in kept)
     yield (
         f"{len(kept)} sealed outputs stay, {readable_size(sum(item.size for item in kept))}"
-        + (f"; {in_use} of them in use by runs and attempts that are not over" if in_use else "")
+        + (f"; {in_use} of them registered, or in use by what is not over" if in_use else "")
     )
     if survey.ages_unknown:
         yield f"{survey.ages_unknown} things stay because the store does not tell how old they are"

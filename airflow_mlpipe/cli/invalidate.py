@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
@@ -14,6 +12,7 @@ from airflow_mlpipe.cli.command import MISUSED, command, say
 from airflow_mlpipe.cli.output import print_document
 from airflow_mlpipe.cli.selection import select
 from airflow_mlpipe.errors import MLPipeError, NotFoundError
+from airflow_mlpipe.pipeline.actor import person
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.reuse.phrases import span
@@ -119,7 +118,7 @@ def _is_meant(manifest: Manifest, args: Namespace, used: frozenset[str], now: fl
 
 def _withdraw(datastore: Datastore, found: Sequence[_Selected], reason: str, now: float) -> set[str]:
     """The fingerprints whose manifests are gone now."""
-    invalidations, by = Invalidations(datastore), _user()
+    invalidations, by = Invalidations(datastore), person()
     withdrawn = set()
     for item in found:
         if invalidations.invalidate(item.fingerprint, by, reason, seen=item.seen):
@@ -138,10 +137,3 @@ def _lines(found: Sequence[_Selected], withdrawn: set[str], done: bool, now: flo
         yield from (item.line(now) for item in found)
         yield f"{len(found)} outputs, which took {span(seconds)} to make, would be invalidated."
         yield "Nothing was done; --yes invalidates them."
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a user without a name
-        return f"user {os.getuid()}"

@@ -17,7 +17,7 @@ from airflow_mlpipe.cli.output import print_document, print_rows
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.pipeline.planning.plan import Plan, PlannedStep
 from airflow_mlpipe.pipeline.planning.planner import plan
-from airflow_mlpipe.reuse.phrases import by_reason, span
+from airflow_mlpipe.reuse.phrases import by_reason, listing, span
 
 SOMETHING_TO_DO = 3
 
@@ -63,10 +63,12 @@ def _row(task_id: str, chosen: list[PlannedStep], of: int) -> dict[str, str]:
     saved = sum(step.saved_seconds or 0 for step in chosen)
     mapped = first.map_index >= 0
     instances = ((step.map_index, _alike(step), step.reason) for step in chosen)
+    why = by_reason(instances) if mapped else [first.reason]
+    pins = dict.fromkeys(pin for step in chosen for pin in step.pins.values())
     return {
         "task": task_id,
         "action": f"{first.action} {len(chosen)} of {of}" if mapped else first.action,
-        "why": "\n".join(by_reason(instances)) if mapped else first.reason,
+        "why": "\n".join([*why, *([f"reads {listing([*pins])}"] if pins else [])]),
         "saves": span(saved) if saved else "",
     }
 

@@ -16,6 +16,7 @@ from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.reuse.explain import parameters_in_words
 from airflow_mlpipe.reuse.phrases import short, span
+from airflow_mlpipe.store.layout import kept_files_key
 from airflow_mlpipe.store.manifest import Manifest, ManifestOutput
 from airflow_mlpipe.store.progress import readable_size
 from airflow_mlpipe.store.run_record import RunRecord
@@ -68,10 +69,18 @@ def _manifest_lines(selected: Selected, manifest: Manifest, keyring: Keyring) ->
     yield "metrics" if manifest.results else "metrics: none"
     for name, value in manifest.results.items():
         yield f"  {name}: {short(value)}"
+    if kept := _kept_files(selected, manifest):
+        yield f"kept files: {short(', '.join(kept))}"
     yield "recipe"
     for part, value in manifest.recipe.items():
         if value and part != "schema_version":
             yield f"  {part}: {_part_words(part, value)}"
+
+
+def _kept_files(selected: Selected, manifest: Manifest) -> list[str]:
+    """The names of what the run kept besides its outputs."""
+    folder = kept_files_key(manifest.producer.attempt)
+    return [file.key.removeprefix(f"{folder}/") for file in selected.datastore.files(folder)]
 
 
 def _signature_words(manifest: Manifest, keyring: Keyring) -> str:

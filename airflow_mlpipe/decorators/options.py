@@ -117,3 +117,4 @@ class StepOptions(WaitingOptions, total=False):
     reuse_scope: Literal["global", "dag"]
     code_scope: Literal["imports", "directory"]
     emit_assets_on_reuse: bool
+    azureml_compat: bool | None

@@ -70,11 +70,12 @@ class ListFiles(BaseOperator):
         Raises UserError and StoreError as :meth:`execute` does.
         """
         # What only a running task needs is imported when it runs.
-        from airflow_mlpipe.pipeline.folder_files import files_of, matches
+        from airflow_mlpipe.pipeline.folder_files import files_of
         from airflow_mlpipe.pipeline.settings import Settings
         from airflow_mlpipe.pipeline.stores import Stores
         from airflow_mlpipe.pipeline.worker import hash_cache
         from airflow_mlpipe.reuse.phrases import listing
+        from airflow_mlpipe.store.patterns import matches
 
         folder, settings = self._reference(context), Settings.read()
         with hash_cache(settings) as cache:

@@ -98,7 +98,8 @@ class StepOperator(OutputReuseSensor):
         why_not = self._why_not_sealed(step, policy, product)
         if why_not is not None:
             self.log.info("%s: its outputs are not kept for reuse: %s", self.who, why_not)
-            outcome = Outcome(sensing.decision, product.manifest, step.datastore, sealed=False)
+            doubt = next(iter(product.changed_inputs), None)
+            outcome = Outcome(sensing.decision, product.manifest, step.datastore, sealed=False, doubt=doubt)
         else:
             lease.announce_seal(product.manifest.producer.attempt)
             outcome = self._seal(step, policy, sensing, product.manifest)

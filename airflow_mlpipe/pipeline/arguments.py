@@ -11,10 +11,12 @@ from airflow_mlpipe.model.data import StepOutput
 from airflow_mlpipe.model.dataset import SourceDataset
 from airflow_mlpipe.model.inputs import DataInput
 from airflow_mlpipe.model.parameters import PipelineParameter
+from airflow_mlpipe.model.query import QueryDataset
 from airflow_mlpipe.model.reference import PipelineDataReference
+from airflow_mlpipe.model.registered import RegisteredSource
 
 _PLAIN = (str, int, float, bool)
-_DATA = (StepOutput, DataInput, SourceDataset, PipelineDataReference)
+_DATA = (StepOutput, DataInput, SourceDataset, QueryDataset, RegisteredSource, PipelineDataReference)
 
 
 def check_arguments(arguments: Any, who: str) -> None:

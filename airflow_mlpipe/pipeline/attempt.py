@@ -8,7 +8,7 @@ from pathlib import Path
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.reuse.code_tree import BUNDLE
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.layout import attempt_prefix, output_key
+from airflow_mlpipe.store.layout import attempt_prefix, kept_files_key, output_key
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,14 @@ class AttemptPlaces:
         return self.scratch / "inputs"
 
     @property
+    def files(self) -> Path:
+        """What the script gave to its run to keep."""
+        return self.records / "files"
+
+    @property
     def files_key(self) -> str:
-        """The key of what the script left in ``./outputs``."""
-        return f"{attempt_prefix(self.attempt)}/files"
+        """The key of what the script gave to its run to keep, and below ``outputs`` left in ``./outputs``."""
+        return kept_files_key(self.attempt)
 
     def output(self, name: str) -> Path:
         """Where the script writes an output."""

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from airflow_mlpipe.errors import DefinitionError, UserError
 from airflow_mlpipe.model.data import StepOutput
 from airflow_mlpipe.model.dataset import SourceDataset
-from airflow_mlpipe.model.inputs import AccessMode, DataInput, TabularFormat
+from airflow_mlpipe.model.inputs import TABLE_READER, AccessMode, DataInput, TabularFormat
 from airflow_mlpipe.model.parameters import PipelineParameter
+from airflow_mlpipe.model.query import QueryDataset
 from airflow_mlpipe.model.reference import PipelineDataReference
+from airflow_mlpipe.model.registered import RegisteredSource
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.functions.call import FunctionCall, Tree, TreeMaker
+from airflow_mlpipe.pipeline.functions.values import DATA
 from airflow_mlpipe.pipeline.mapped_results import MISSING, resolved
+from airflow_mlpipe.pipeline.queries import QueryRun
+from airflow_mlpipe.pipeline.registered import RegisteredInputs
+from airflow_mlpipe.records import Pin
+from airflow_mlpipe.store.manifest import ManifestPin
 from airflow_mlpipe.store.sources import Source, SourceFinder, join_references
 
 _UNUSUAL = re.compile(r"[^A-Za-z0-9_.-]")
@@ -24,7 +33,11 @@ _LONGEST_NAME = 100
 
 @dataclass(frozen=True)
 class BoundInput:
-    """An input of which it is known what it holds and where that lies, and by which ``dataset`` if any."""
+    """An input of which it is known what it holds and where that lies.
+
+    ``dataset`` is what it was found by, None for the outputs of steps; ``pin`` the registered version that it
+    is, if it is one; ``query`` has the rows of a query.
+    """
 
     name: str
     mode: AccessMode
@@ -32,6 +45,8 @@ class BoundInput:
     path_on_compute: str | None = None
     tabular: TabularFormat | None = None
     dataset: SourceDataset | None = None
+    pin: Pin | None = None
+    query: QueryRun | None = None
 
     def as_recipe(self) -> dict[str, Any]:
         """The input as it counts in the fingerprint: by content, never by place."""
@@ -39,7 +54,7 @@ class BoundInput:
         if self.path_on_compute is not None:
             document["path_on_compute"] = self.path_on_compute
         if self.tabular is not None:
-            document["table"] = self.tabular.model_dump(mode="json")
+            document["table"] = {"reader": TABLE_READER, **self.tabular.model_dump(mode="json")}
         return document
 
 
@@ -64,13 +79,21 @@ Token = str | InputToken | OutputToken
 class Binding:
     """The arguments, inputs and outputs of one task instance, and the ``parameters`` of a function as trees.
 
-    ``undetermined`` are sentences on inputs whose content cannot be told, so that nothing may be reused.
+    ``undetermined`` are sentences on inputs whose content cannot be told, so that nothing may be reused;
+    ``remarks`` are sentences on registered data that is not what it was when it was registered.
     """
 
     arguments: list[Token] = field(default_factory=list)
     inputs: dict[str, BoundInput] = field(default_factory=dict)
     outputs: dict[str, StepOutput] = field(default_factory=dict)
     parameters: dict[str, Tree] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    @property
+    def pins(self) -> dict[str, ManifestPin]:
+        """The registered versions among the inputs, by input."""
+        pins = ((name, bound.pin) for name, bound in self.inputs.items() if bound.pin is not None)
+        return {name: ManifestPin(kind=pin.kind, name=pin.name, version=pin.version) for name, pin in pins}
 
     @property
     def undetermined(self) -> list[str]:
@@ -82,12 +105,24 @@ class Binding:
 
 
 class Binder:
-    """Binds the declarations of one task to one run of it."""
+    """Binds the declarations of one task to one run of it; registered data is looked up in *registered*.
 
-    def __init__(self, task: Any, context: Any, finder: SourceFinder) -> None:
+    The rows of queries wait in *query_results*, or where this machine has temporary files.
+    """
+
+    def __init__(
+        self,
+        task: Any,
+        context: Any,
+        finder: SourceFinder,
+        registered: RegisteredInputs,
+        query_results: Path | None = None,
+    ) -> None:
         self._task = task
         self._context = context
         self._finder = finder
+        self._registered = registered
+        self._query_results = query_results or Path(tempfile.gettempdir())
         self._flow = Dataflow.of(task.dag)
         self._binding = Binding(outputs={output.name: output for output in self._flow.made_by(task.task_id)})
         self._known: list[tuple[DataInput, str]] = []
@@ -135,7 +170,9 @@ class Binder:
 
     def _as_data(self, value: Any, whole: bool) -> Any:
         """*value* if it is data, of a mapped step as one tree when it is to be *whole*; else None."""
-        if isinstance(value, (DataInput, SourceDataset, PipelineDataReference)):
+        if isinstance(
+            value, (DataInput, SourceDataset, QueryDataset, RegisteredSource, PipelineDataReference)
+        ):
             return value
         return _references(value) if whole else None
 
@@ -146,9 +183,7 @@ class Binder:
             return str(parameter_value(item, self._context, self._task.dag))
         if isinstance(item, (str, int, float, bool)):
             return str(item)
-        if isinstance(item, (StepOutput, DataInput, SourceDataset, PipelineDataReference)) or _references(
-            item
-        ):
+        if isinstance(item, DATA) or _references(item):
             return InputToken(self._input(item))
         raise UserError(
             f"argument {position} resolved to {item!r} of type {type(item).__qualname__}; an upstream task "
@@ -166,7 +201,16 @@ class Binder:
         return name
 
     def _add(self, declared: DataInput, name: str) -> str:
-        self._binding.inputs[name] = BoundInput(
+        bind = self._found_input
+        if isinstance(declared.source, RegisteredSource):
+            bind = self._registered_input
+        elif isinstance(declared.source, QueryDataset):
+            bind = self._query_input
+        self._binding.inputs[name] = bind(declared, name)
+        return name
+
+    def _found_input(self, declared: DataInput, name: str) -> BoundInput:
+        return BoundInput(
             name,
             declared.mode,
             self._locate(declared.source, name),
@@ -174,7 +218,26 @@ class Binder:
             declared.tabular,
             declared.source if isinstance(declared.source, SourceDataset) else None,
         )
-        return name
+
+    def _registered_input(self, declared: DataInput, name: str) -> BoundInput:
+        found = self._registered.bind(declared, lambda source: self._locate(source, name))
+        if found.remark is not None:
+            self._binding.remarks.append(found.remark)
+        return BoundInput(
+            name,
+            declared.mode,
+            found.source,
+            declared.path_on_compute,
+            found.table,
+            found.dataset,
+            found.pin,
+        )
+
+    def _query_input(self, declared: DataInput, name: str) -> BoundInput:
+        run = QueryRun(declared.source, f"input {name}", self._query_results)
+        return BoundInput(
+            name, declared.mode, run.source(), declared.path_on_compute, declared.tabular, query=run
+        )
 
     def _free_name(self, declared: DataInput, base: str) -> str:
         if declared.name is not None:
@@ -193,7 +256,7 @@ class Binder:
         if isinstance(source, PipelineDataReference):
             return self._finder.reference(source)
         if isinstance(source, SourceDataset):
-            return self._finder.dataset(source.paths, source.identity, f"input {name}")
+            return self._finder.dataset(source.paths, source.identity, f"input {name}", source.selection)
         members = {index: self._finder.reference(member) for index, member in source.by_index.items()}
         return join_references(members)
 
@@ -251,7 +314,7 @@ def parameter_value(parameter: PipelineParameter, context: Any, dag: Any) -> Any
 def _as_input(item: Any) -> DataInput:
     if isinstance(item, DataInput):
         return item
-    if isinstance(item, SourceDataset):
+    if isinstance(item, (SourceDataset, QueryDataset, RegisteredSource)):
         return item.as_unnamed_input()
     if isinstance(item, StepOutput):
         return item.as_input()

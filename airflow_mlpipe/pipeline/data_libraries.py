@@ -24,14 +24,15 @@ def with_data_libraries(
 ) -> Code:
     """*code* as one that imports also what its data may be made of, as far as that is among *installed*.
 
-    A table is read by pandas. A parameter whose annotation names a class has the class's library imported; by
-    any other annotation, a value may be of each library that has an artifact format. A pickle may hold
-    objects of any library, so that all that is installed may matter.
+    A table is read by pyarrow, and becomes one of any library that has a word for it. A parameter whose
+    annotation names a class has the class's library imported; by any other annotation, a value may be of each
+    library that has an artifact format. A pickle may hold objects of any library, so that all that is
+    installed may matter.
     """
     found = set()
     for bound in binding.inputs.values():
         if bound.tabular is not None:
-            found |= {"pandas", "pyarrow"} if bound.tabular.format == "parquet" else {"pandas"}
+            found |= {"pandas", "polars", "pyarrow"}
     if call is not None:
         for name, tree in binding.parameters.items():
             parameter = call.signature.parameters[name]

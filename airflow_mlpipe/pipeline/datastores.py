@@ -25,7 +25,6 @@ from airflow_mlpipe.pipeline.connections.options import complete_url, mask, merg
 from airflow_mlpipe.pipeline.connections.services import Options, comparable, lies_in, service_of
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.records import SPEC_VARIABLE, HandedCredentials
-from airflow_mlpipe.store.transfer.remote_file import service_of as server_behind
 
 # Credentials may be lent for a limited time, connections are edited, and a triggerer lives for weeks.
 _FRESH_SECONDS = 300.0
@@ -81,8 +80,8 @@ class Datastores:
         for other in nearest[1:]:
             if _are_apart(found, self._named(other)):
                 raise StoreError(
-                    f"{url} lies in the datastores {nearest[0]!r} and {other!r}, which are at different servers "
-                    f"or accounts; say which one, as datastore://{other}/..."
+                    f"{url} lies in the datastores {nearest[0]!r} and {other!r}, which are at different "
+                    f"servers or accounts; say which one, as datastore://{other}/..."
                 )
         return Access(url, found.options)
 
@@ -100,9 +99,9 @@ class Datastores:
         for other in self._nearest(access.url, self._asked | {name}):
             if other != name and _are_apart(access, self._named(other)):
                 raise StoreError(
-                    f"{access.url} lies in the datastores {name!r} and {other!r}, which are at different servers "
-                    "or accounts, and a URL does not tell them apart; use one of them at a time, or give the "
-                    "one another bucket or container"
+                    f"{access.url} lies in the datastores {name!r} and {other!r}, which are at different "
+                    "servers or accounts, and a URL does not tell them apart; use one of them at a time, or "
+                    "give the one another bucket or container"
                 )
 
     def _named(self, name: str) -> Access:
@@ -259,7 +258,9 @@ def _is_protocol(protocol: str) -> bool:
 
 
 def _are_apart(one: Access, other: Access) -> bool:
-    """Whether there are different endpoints or accounts behind the two, and not only different credentials."""
+    """Whether there are different endpoints or accounts behind the two, not only different credentials."""
+    from airflow_mlpipe.store.transfer.remote_file import service_of as server_behind  # DAG files do without
+
     return one.options != other.options and server_behind(opened(one)[0]) != server_behind(opened(other)[0])
 
 

@@ -22,7 +22,8 @@ class StepDefinition:
 
     ``folder`` is that of the DAG file, at which relative paths start; ``bundle`` is the root of the DAG
     bundle, from which modules may come along. A function may do without a ``source_directory``, and has
-    ``call`` in place of arguments and inputs.
+    ``call`` in place of arguments and inputs. ``azureml_compat`` None leaves it to the code whether the step
+    has the stand-in for ``azureml``.
     """
 
     who: str
@@ -37,6 +38,7 @@ class StepDefinition:
     target: LocalTarget
     reuse: ReuseOptions
     call: FunctionCall | None = None
+    azureml_compat: bool | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:

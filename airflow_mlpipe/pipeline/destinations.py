@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 from airflow_mlpipe.access import DATASTORE, access_to
 from airflow_mlpipe.errors import StoreError
-from airflow_mlpipe.pipeline.connections.services import lies_in, service_of
+from airflow_mlpipe.pipeline.connections.services import comparable, lies_in, service_of
 from airflow_mlpipe.pipeline.settings import NAMESPACES
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.store.layout import ROOT
@@ -24,18 +24,25 @@ def destination_url(place: str, stores: Stores) -> str:
     url = _absolute(place, stores)
     if service_of(url) == "http":
         raise StoreError(f"the destination {place!r} is read by http, which takes no files; choose another")
-    around = [store for store in stores if lies_in(url, store.url)]
+    around = [(resolved(store.url), store) for store in stores if lies_in(url, resolved(store.url))]
     if not around:
         return url
-    nearest = max(around, key=lambda store: len(store.url))
+    root, nearest = max(around, key=lambda found: len(comparable(found[0])))
     if nearest is not stores.own:
         raise StoreError(
             f"the destination {place!r} lies in {nearest.url}, to which nothing is written; choose another"
         )
-    inside = url.removeprefix(nearest.url).lstrip("/")
+    inside = comparable(url).removeprefix(comparable(root)).lstrip("/")
     if not inside or inside.partition("/")[0] in _RESERVED:
         raise StoreError(f"the destination {place!r} lies among a datastore's own files; choose another")
     return url
+
+
+def resolved(url: str) -> str:
+    """*url* without a slash at its end; of a place on this machine, with links followed."""
+    if service_of(url) == "file":
+        return f"file://{Path(url.partition('://')[2] or url).resolve()}"
+    return url.rstrip("/")
 
 
 def _absolute(place: str, stores: Stores) -> str:
@@ -44,6 +51,4 @@ def _absolute(place: str, stores: Stores) -> str:
     url = access_to(place).url if place.startswith(DATASTORE) else place
     if "://" not in url and not url.startswith("/"):
         url = f"{stores.own.url}/{url}"
-    if service_of(url) == "file":
-        return f"file://{os.path.abspath(url.partition('://')[2] or url)}"  # noqa: PTH100 - of what need not exist
-    return url.rstrip("/")
+    return resolved(url)

@@ -91,6 +91,7 @@ def sense(
         problems=found.problems if found.manifest is None else (),
         invalidated=invalidated,
         changes=changes,
+        remarks=preparation.binding.remarks,
     )
     decision = decide(policy, evidence, time.time())
     if decision.action == "run":

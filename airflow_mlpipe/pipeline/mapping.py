@@ -10,6 +10,7 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator, OperatorParti
 from airflow_mlpipe.model.entry import Script
 from airflow_mlpipe.pipeline import bundle
 from airflow_mlpipe.pipeline.arguments import check_arguments
+from airflow_mlpipe.pipeline.assets import outlets_of
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.expansion import check_expansion
 from airflow_mlpipe.pipeline.parameters import bind_parameters
@@ -21,7 +22,10 @@ class MappedStep(MappedOperator):
     def resolve_template_files(self) -> None:
         super().resolve_template_files()
         if self.dag is not None:
-            Dataflow.of(self.dag).check(self.task_id)
+            flow, who = Dataflow.of(self.dag), f"step {self.task_id!r}"
+            flow.check(self.task_id)
+            outlets = self.partial_kwargs.get("outlets") or ()
+            self.partial_kwargs["outlets"] = outlets_of(flow.made_by(self.task_id), outlets, who)
 
 
 class PartialStep(OperatorPartial):

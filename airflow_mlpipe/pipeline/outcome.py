@@ -11,9 +11,13 @@ from airflow_mlpipe.store.manifest import Manifest
 
 @dataclass(frozen=True)
 class Outcome:
-    """Outputs in ``datastore``, described by ``manifest``; when ``sealed``, other runs may reuse them."""
+    """Outputs in ``datastore``, described by ``manifest``; when ``sealed``, other runs may reuse them.
+
+    ``doubt`` is why nothing of them may be registered either, in a few words: inputs changed under the step.
+    """
 
     decision: Decision
     manifest: Manifest
     datastore: Datastore
     sealed: bool
+    doubt: str | None = None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from airflow_mlpipe.errors import UserError
 from airflow_mlpipe.model.entry import Command, Function, Script
+from airflow_mlpipe.pipeline.azureml_compat import stands_in, with_stand_in, without_azureml
 from airflow_mlpipe.pipeline.binding import Binder, Binding, InputToken, OutputToken, Token
 from airflow_mlpipe.pipeline.data_libraries import with_data_libraries
 from airflow_mlpipe.pipeline.definition import StepDefinition
@@ -17,6 +19,8 @@ from airflow_mlpipe.reuse.recipe import Recipe
 from airflow_mlpipe.reuse.source import Code, Surroundings
 from airflow_mlpipe.targets.environments import StepEnvironment
 
+log = logging.getLogger(__name__)
+
 # Raise it when what a step of a kind may observe changes, such as the meaning of Run.get_context().
 CONTRACT = 1
 
@@ -26,7 +30,7 @@ class Preparation:
     """A step that is ready to be looked up, or run.
 
     ``undetermined`` are sentences on parts of the recipe that are not known, so that nothing may be reused
-    and nothing is stored under the fingerprint.
+    and nothing is stored under the fingerprint. ``azureml_compat`` says whether the step has the stand-in.
     """
 
     definition: StepDefinition
@@ -37,6 +41,7 @@ class Preparation:
     recipe: Recipe
     fingerprint: str
     undetermined: tuple[str, ...]
+    azureml_compat: bool = False
 
 
 class TaskLike(Protocol):
@@ -52,20 +57,27 @@ def prepare(definition: StepDefinition, task: TaskLike, context: Any, worker: Wo
     Raises a kind of MLPipeError for data, code or an interpreter that is not there.
     """
     finder = worker.finder(definition.folder)
-    binder = Binder(task, context, finder)
+    query_results = worker.settings.cache_directory / "queries"
+    binder = Binder(task, context, finder, worker.registered(), query_results)
     if definition.call is None:
         binding = binder.bind(definition.arguments, definition.inputs)
     else:
         binding = binder.bind_call(definition.call)
+    for remark in binding.remarks:
+        log.warning("%s: %s", definition.who, remark)
     around = worker.surroundings(definition)
     code = worker.code(definition, around)
     needs = with_data_libraries(code, definition.call, binding, around.installed)
-    environment = worker.environment(definition, needs)
+    path = definition.python_path
+    compat = stands_in(definition.azureml_compat, code, around.installed, path)
+    environment = worker.environment(definition, without_azureml(needs, path) if compat else needs)
+    if compat:
+        environment = with_stand_in(environment)
     _refuse_secrets(definition, binding)
     recipe = _recipe(definition, task, binding, code, environment)
-    undetermined = (*binding.undetermined, *environment.undetermined)
+    undetermined = (*binding.undetermined, *environment.undetermined, *code.undetermined)
     return Preparation(
-        definition, binding, around, code, environment, recipe, recipe.fingerprint(), undetermined
+        definition, binding, around, code, environment, recipe, recipe.fingerprint(), undetermined, compat
     )
 
 

@@ -8,18 +8,29 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_mlpipe.errors import DocumentError, UserError
+from airflow_mlpipe.errors import DefinitionError, DocumentError, StoreError, UserError
 from airflow_mlpipe.model.entry import Function
+from airflow_mlpipe.model.registered import checked_registered_name
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.preparation import Preparation
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.worker import hash_cache
-from airflow_mlpipe.records import StepResult
+from airflow_mlpipe.records import Registration, StepResult
+from airflow_mlpipe.runtime.kept_files import AttemptFiles
 from airflow_mlpipe.runtime.metrics import collect
+from airflow_mlpipe.runtime.named_values import UnknownNameError
+from airflow_mlpipe.runtime.registrations import registrations_in
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.listing import describe_output
-from airflow_mlpipe.store.manifest import Manifest, ManifestOutput, ManifestReturned, Producer
+from airflow_mlpipe.store.layout import check_key, listing_key, metrics_key
+from airflow_mlpipe.store.listing import describe_output, describe_stored
+from airflow_mlpipe.store.manifest import (
+    Manifest,
+    ManifestOutput,
+    ManifestRegistration,
+    ManifestReturned,
+    Producer,
+)
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.targets.contract import AttemptDirectory
 from airflow_mlpipe.version import __version__
@@ -65,7 +76,8 @@ class Inspection:
                 progress = self._progress(f"uploading output {name}")
                 self.datastore.upload(self.places.output(name), self.places.output_key(name), progress)
         self._keep_files()
-        manifest = self._manifest(result, outputs, snapshot, returned)
+        registrations = self._registrations()
+        manifest = self._manifest(result, outputs, snapshot, returned, registrations)
         return Product(manifest, unwritten, tuple(changed_inputs))
 
     def _returned(self) -> ManifestReturned | None:
@@ -111,13 +123,59 @@ class Inspection:
             }
         return {name: output for name, output in described.items() if output is not None}
 
-    def _keep_files(
-        self,
-    ) -> None:
-        """Keep what the script left in ``./outputs`` with the attempt."""
-        left = self.places.code / "outputs"
+    def _keep_files(self) -> None:
+        """Keep with the attempt what the script gave to its run, left in ``./outputs``, and logged."""
+        places, datastore = self.places, self.datastore
+        if datastore.local_path(places.files_key) is None:
+            if places.files.is_dir():
+                datastore.upload(places.files, places.files_key, self._progress("keeping files"))
+            metrics = AttemptDirectory(places.records).metrics_path
+            if metrics.exists():
+                datastore.write(metrics_key(places.attempt), metrics.read_bytes())
+        left = places.code / "outputs"
         if left.is_dir() and any(left.iterdir()):
-            self.datastore.upload(left, self.places.files_key, self._progress("keeping ./outputs"))
+            datastore.upload(left, f"{places.files_key}/outputs", self._progress("keeping ./outputs"))
+
+    def _registrations(self) -> tuple[ManifestRegistration, ...]:
+        """What the script asked to register, each with what lies there.
+
+        Raises UserError for what is not there or cannot have the name that it is to be registered under.
+        """
+        asked = registrations_in(self.places.records)
+        return tuple(self._registration(item, number) for number, item in enumerate(asked, start=1))
+
+    def _registration(self, asked: Registration, number: int) -> ManifestRegistration:
+        who, what = self.preparation.definition.who, f"{asked.kind} {asked.name!r}"
+        try:
+            checked_registered_name(asked.kind, asked.name)
+            data = self._described_inside(asked, number)
+        except (DefinitionError, StoreError, UnknownNameError) as error:
+            raise UserError(f"{who}: {what} cannot be registered: {error}") from error
+        if data is None:
+            where = f"output {asked.output!r}"
+            raise UserError(f"{who}: {what} cannot be registered: nothing is at {asked.inside!r} in {where}")
+        return ManifestRegistration(
+            kind=asked.kind,
+            name=asked.name,
+            output=asked.output,
+            data=data,
+            description=asked.description,
+            tags=asked.tags,
+            properties=asked.properties,
+        )
+
+    def _described_inside(self, asked: Registration, number: int) -> ManifestOutput | None:
+        """The file or folder of the attempt that is to be registered; None when there is none."""
+        if asked.output is None:
+            above = self.places.files_key
+            path = AttemptFiles(self.places.records, self.places.code).path(asked.inside)
+        else:
+            above = self.places.output_key(asked.output)
+            path = self.places.output(asked.output) / asked.inside
+        key = check_key(f"{above}/{asked.inside}".rstrip("/"))
+        listing = listing_key(self.places.attempt, f"registration-{number}")
+        with hash_cache(self.settings) as cache:
+            return describe_stored(self.datastore, asked.name, key, listing, path, cache)
 
     def _manifest(
         self,
@@ -125,6 +183,7 @@ class Inspection:
         outputs: dict[str, ManifestOutput],
         snapshot: str,
         returned: ManifestReturned | None,
+        registrations: tuple[ManifestRegistration, ...],
     ) -> Manifest:
         logged = collect(AttemptDirectory(self.places.records).metrics_path)
         if logged.truncated or logged.bad_lines:
@@ -142,6 +201,7 @@ class Inspection:
             results=logged.metrics,
             parent_metrics=logged.parent_metrics,
             tags=logged.tags,
+            properties=logged.properties,
             producer=Producer(
                 dag_id=identity.dag_id,
                 run_id=identity.run_id,
@@ -158,6 +218,8 @@ class Inspection:
             snapshot=snapshot,
             provider_version=__version__,
             returned=returned,
+            pins=self.preparation.binding.pins,
+            registrations=registrations,
         )
 
     def _progress(self, what: str) -> Progress:

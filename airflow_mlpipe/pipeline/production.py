@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from airflow_mlpipe.errors import (
     DocumentError,
@@ -19,20 +19,25 @@ from airflow_mlpipe.errors import (
 from airflow_mlpipe.model.entry import Function, Script
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.binding import InputToken, OutputToken, Token
+from airflow_mlpipe.pipeline.datastores import credentials_for
+from airflow_mlpipe.pipeline.earlier_runs import earlier_runs
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.intake import Intake
 from airflow_mlpipe.pipeline.preparation import Preparation
 from airflow_mlpipe.pipeline.product import Inspection, Product
+from airflow_mlpipe.pipeline.remote_inputs import RemoteInputs
 from airflow_mlpipe.pipeline.secrets import is_secret
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.snapshot import keep_snapshot, take_snapshot
 from airflow_mlpipe.pipeline.staging import StagedInput, Staging, remove_folder
 from airflow_mlpipe.pipeline.stores import Stores
-from airflow_mlpipe.pipeline.worker import hash_cache, local_environments
+from airflow_mlpipe.pipeline.traces import Traces
+from airflow_mlpipe.pipeline.worker import download_cache, hash_cache, local_environments, source_finder
 from airflow_mlpipe.records import CallSpec, LaunchSpec, OutputSpec, RunInfo, StepResult
 from airflow_mlpipe.reuse.code_tree import FUNCTION
 from airflow_mlpipe.reuse.decision import Policy, is_too_old
 from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.snapshot import unpack
 from airflow_mlpipe.targets.contract import AttemptDirectory
@@ -99,7 +104,7 @@ class Production:
         snapshot = keep_snapshot(archive, self.datastore)
         self.snapshot_kept(snapshot)
         if is_new:
-            self._refuse_changed_inputs()
+            self._refuse_changed_inputs(places)
             self._launch(places, archive)
         for line in self._driver.logs(AttemptDirectory(places.records)):
             step_log.info("%s", line)
@@ -108,7 +113,7 @@ class Production:
         inspection = Inspection(
             self.preparation, self.identity, self.experiment, self.settings, self.datastore, places
         )
-        return inspection.product(result, snapshot, self._changed_inputs())
+        return inspection.product(result, snapshot, self._changed_inputs(places))
 
     def terminate(self) -> None:
         """End the step's process and everything it started. Twice is fine."""
@@ -160,11 +165,12 @@ class Production:
 
     def _clear(self, places: AttemptPlaces) -> None:
         """Take away what an attempt that is over has put on this machine, besides its records and outputs."""
-        Staging(places.inputs, self._progress).clear()
+        Traces(places.inputs).clear()
         if not self.settings.keep_work_directories:
             remove_folder(places.scratch)
 
     def _launch(self, places: AttemptPlaces, archive: bytes) -> None:
+        Traces(places.inputs).clear()
         remove_folder(places.scratch)
         places.scratch.mkdir(parents=True)
         unpack(archive, places.code)
@@ -174,8 +180,7 @@ class Production:
         for name in outputs:
             if outputs[name].is_folder:
                 places.output(name).mkdir(exist_ok=True)
-        staging = Staging(places.inputs, self._progress)
-        staged = {name: staging.stage(bound) for name, bound in self.preparation.binding.inputs.items()}
+        staged = self._staged(places)
         variables = self.preparation.definition.environment_variables
         secrets = {name: value for name, value in variables.items() if is_secret(name, value)}
         program, path = self._program()
@@ -199,7 +204,10 @@ class Production:
                 map_index=identity.map_index,
                 try_number=identity.try_number,
             ),
-            inputs={name: item.spec for name, item in staged.items()},
+            inputs={
+                name: replace(item.spec, pin=self.preparation.binding.inputs[name].pin)
+                for name, item in staged.items()
+            },
             outputs={name: OutputSpec(str(places.output(name)), outputs[name].is_folder) for name in outputs},
             environment={
                 "PATH": path,
@@ -209,8 +217,38 @@ class Production:
                 "PYTHONSAFEPATH": "",  # set, it would keep the script from importing what lies beside it
             },
             call=call,
+            azureml_compat=self.preparation.azureml_compat,
         )
-        self._driver.launch(spec, secrets)
+        if self.preparation.code.why_undeclared is not None:
+            self._tell_earlier_runs(places)
+        self._driver.launch(spec, secrets, credentials_for(self._direct_urls(staged)))
+
+    def _direct_urls(self, staged: Mapping[str, StagedInput]) -> Iterator[str]:
+        """What the step opens by itself."""
+        for name, bound in self.preparation.binding.inputs.items():
+            if bound.mode == "direct":
+                yield from staged[name].spec.paths
+
+    def _tell_earlier_runs(self, places: AttemptPlaces) -> None:
+        """Write down what the script will ask of ``run.parent.get_children()``."""
+        directory = AttemptDirectory(places.records)
+        directory.write_earlier_runs(earlier_runs(self.stores, self.identity))
+
+    def _staged(self, places: AttemptPlaces) -> dict[str, StagedInput]:
+        """Put the inputs in place; InfrastructureError when one turns out to be damaged."""
+        staged = {}
+        with hash_cache(self.settings) as cache:
+            remote = RemoteInputs(self.stores, cache, download_cache(self.settings), self._progress)
+            staging = Staging(places.inputs, self._progress, remote, self.settings.mount)
+            for name, bound in self.preparation.binding.inputs.items():
+                try:
+                    staged[name] = staging.stage(bound)
+                except StoreError as error:
+                    if (damage := self._intake(places, cache).damage(name)) is not None:
+                        raise InfrastructureError(f"{self.preparation.definition.who}: {damage}") from error
+                    raise
+        Traces(places.inputs).all_staged()
+        return staged
 
     def _call(self, places: AttemptPlaces) -> CallSpec | None:
         """How the step's function is called; None for a script or command."""
@@ -252,15 +290,18 @@ class Production:
             raise TargetError(message)
         raise InfrastructureError(message) if result.exit_code < 0 else UserError(message)
 
-    def _refuse_changed_inputs(self) -> None:
-        if changed := self._changed_inputs():
+    def _refuse_changed_inputs(self, places: AttemptPlaces) -> None:
+        if changed := self._changed_inputs(places):
             raise InfrastructureError(f"{self.preparation.definition.who}: {'; '.join(changed)}")
 
-    def _changed_inputs(self) -> list[str]:
+    def _changed_inputs(self, places: AttemptPlaces) -> list[str]:
         with hash_cache(self.settings) as cache:
-            folder = self.preparation.definition.folder
-            reader = self.identity.owner
-            return Intake(self.preparation.binding, folder, cache, self.stores, reader).differences()
+            return self._intake(places, cache).differences()
+
+    def _intake(self, places: AttemptPlaces, cache: HashCache) -> Intake:
+        finder = source_finder(self.preparation.definition.folder, cache, self.settings)
+        binding, reader = self.preparation.binding, self.identity.owner
+        return Intake(binding, finder, cache, self.stores, Traces(places.inputs), reader)
 
 
 def _rendered(token: Token, staged: dict[str, StagedInput], places: AttemptPlaces) -> str:

@@ -103,6 +103,7 @@ class Recorder:
             compared_with=sensing.compared_with,
             inputs=self._origins(),
             datasets=self._datasets(),
+            pins=self.preparation.binding.pins,
             snapshot=self._snapshot,
             decided_at=self._decided_at,
             finished_at=None if status == "running" else time.time(),

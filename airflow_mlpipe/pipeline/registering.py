@@ -18,7 +18,9 @@ from airflow_mlpipe.model.inputs import TabularFormat
 from airflow_mlpipe.model.reference import PipelineDataReference
 from airflow_mlpipe.model.registered import checked_registered_name
 from airflow_mlpipe.pipeline.actor import task_or_person
+from airflow_mlpipe.pipeline.connections.services import lies_in
 from airflow_mlpipe.pipeline.datastores import know_datastores
+from airflow_mlpipe.pipeline.destinations import resolved
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.outcome import Outcome
 from airflow_mlpipe.pipeline.registrar import Labels, Registered, Registrar
@@ -27,7 +29,7 @@ from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.pipeline.worker import hash_cache
 from airflow_mlpipe.reuse.phrases import listing
 from airflow_mlpipe.store.fetching import fetch, local_path
-from airflow_mlpipe.store.layout import RegisteredKind
+from airflow_mlpipe.store.layout import ROOT, RegisteredKind
 from airflow_mlpipe.store.manifest import (
     Manifest,
     ManifestMissing,
@@ -202,8 +204,8 @@ def _with_absolute_paths(dataset: SourceDataset) -> SourceDataset:
 
 def _refuse_own_files(path: str, stores: Stores, who: str) -> None:
     """Raise UserError for files that a datastore keeps for itself, and may collect as garbage."""
-    url = access_to(path).url if "://" in path else f"file://{path}"
-    if (store := stores.holding(url)) is not None:
+    url = resolved(access_to(path).url if "://" in path else path)
+    if store := next((store for store in stores if lies_in(url, resolved(store.uri(ROOT)))), None):
         raise UserError(
             f"{who}: {path} lies among the own files of {store.url}, which come and go; let its step "
             "register it, by register_on_complete() on the output"

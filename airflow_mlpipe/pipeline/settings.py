@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_mlpipe.reuse.decision import ReuseMode
 
 VerifyLevel = Literal["auto", "size", "digest", "none"]
+MountPolicy = Literal["auto", "fuse", "download"]
 
 # The folder of a datastore that holds its namespaces.
 NAMESPACES = "namespaces"
@@ -36,11 +37,14 @@ class Settings:
     read_only: bool
     private_datastore: str
     signing_key: str
+    datastores: Path | None
     compute_targets: Path | None
     environments: Path | None
     work_directory: Path
     cache_directory: Path
+    download_cache_size: int
     keep_work_directories: bool
+    mount: MountPolicy
     verify: VerifyLevel
     lease_seconds: float
     reuse: ReuseMode
@@ -63,6 +67,9 @@ class Settings:
         reuse = _text("reuse")
         if reuse not in REUSE_MODES:
             raise DefinitionError(f"[mlpipe] reuse is {reuse!r}; it must be one of {', '.join(REUSE_MODES)}")
+        mount = _text("mount")
+        if mount not in get_args(MountPolicy):
+            raise DefinitionError(f"[mlpipe] mount is {mount!r}; it must be auto, fuse or download")
         datastore = _place("datastore")
         return cls(
             datastore=datastore,
@@ -71,11 +78,14 @@ class Settings:
             read_only=_boolean("read_only"),
             private_datastore=_place("private_datastore"),
             signing_key=_key_place("signing_key"),
+            datastores=path_option("datastores"),
             compute_targets=path_option("compute_targets"),
             environments=path_option("environments"),
             work_directory=cast("Path", path_option("work_directory")),
             cache_directory=cast("Path", path_option("cache_directory")),
+            download_cache_size=_size("download_cache_size"),
             keep_work_directories=_boolean("keep_work_directories"),
+            mount=cast("MountPolicy", mount),
             verify=cast("VerifyLevel", verify),
             lease_seconds=_positive("lease_seconds"),
             reuse=cast("ReuseMode", reuse),
@@ -140,6 +150,17 @@ def _positive(option: str) -> float:
     if not 0 < number < float("inf"):
         raise DefinitionError(f"[mlpipe] {option} is {text!r}; it must be a number above 0")
     return number
+
+
+def _size(option: str) -> int:
+    from airflow_mlpipe.store.progress import parse_size  # parsing a DAG file reads single options only
+
+    text = _text(option)
+    if (size := parse_size(text)) is None:
+        raise DefinitionError(
+            f"[mlpipe] {option} is {text!r}; write a size such as 20 GB (B, kB, MB, GB or TB)"
+        )
+    return size
 
 
 def _span(option: str) -> float | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_mlpipe.pipeline import bundle
+from airflow_mlpipe.pipeline.announcing import announce
 from airflow_mlpipe.pipeline.definition import StepDefinition
 from airflow_mlpipe.pipeline.export import export
 from airflow_mlpipe.pipeline.identity import TaskIdentity
@@ -26,6 +27,7 @@ from airflow_mlpipe.store.layout import manifest_key
 
 if TYPE_CHECKING:
     from airflow_mlpipe.pipeline.production import Production
+    from airflow_mlpipe.pipeline.registrar import Registered
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ class StepRun:
         )
 
     def publish(self, sensing: Sensing, outcome: Outcome, keys: Mapping[str, Any]) -> dict[str, Any]:
-        """Hand on all but the return value: the decision, values under *keys*, exported copies, the record.
+        """Hand on all but the return value: the decision, values under *keys*, exported copies, registered
+        versions, asset events, the record.
 
         Returns the decision as XCom carries it.
         """
@@ -118,9 +121,22 @@ class StepRun:
             for key, value in keys.items():
                 ti.xcom_push(key=key, value=value)
         outputs = self.preparation.binding.outputs
-        export(outcome, outputs.values(), self.identity, self.stores)
+        export(outcome, outputs.values(), self.identity, self.stores, self.settings)
+        registered = self._register(outcome)
+        announce(self.task, self.context, outcome, registered, outputs.values(), self.identity.producer)
         self.recorder.succeeded(sensing, outcome)
         return document
+
+    def _register(self, outcome: Outcome) -> list[Registered]:
+        """Register what the step made, as far as it declares or its script asked for it."""
+        outputs = self.preparation.binding.outputs.values()
+        asks = outcome.manifest.registrations or any(output.registration for output in outputs)
+        if not asks or not self.task.runs_the_step:
+            return []
+        from airflow_mlpipe.pipeline.registering import register_all  # most steps do without
+
+        doubt = outcome.doubt or self.policy.why_not_stored
+        return register_all(replace(outcome, doubt=doubt), outputs, self.identity, self.stores, self.settings)
 
     def handed_on(self, outcome: Outcome) -> HandedOn:
         """What the task hands on by XCom."""
@@ -146,4 +162,5 @@ def definition_of(task: Any) -> StepDefinition:
         target=task.target,
         reuse=task.reuse,
         call=task.call,
+        azureml_compat=task.azureml_compat,
     )

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from airflow_mlpipe.model.compute import LocalTarget
 from airflow_mlpipe.model.entry import Command
+from airflow_mlpipe.model.registered import RegisteredSource
+from airflow_mlpipe.pipeline.datastores import know_datastores
 from airflow_mlpipe.pipeline.definition import StepDefinition
+from airflow_mlpipe.pipeline.registered import RegisteredInputs
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.reuse.code_tree import BUNDLE
 from airflow_mlpipe.reuse.phrases import listing
 from airflow_mlpipe.reuse.source import Code, Surroundings, code_of
 from airflow_mlpipe.reuse.source_files import SourceFiles
+from airflow_mlpipe.store.download_cache import DownloadCache
 from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.sources import SourceFinder
@@ -31,13 +35,14 @@ class Worker:
 
     What steps share is looked at once, so an instance is for one moment.
     ``resolves_packages`` is False for who may write nothing: then packages that nobody has resolved so far
-    raise UnresolvedPackages.
+    raise UnresolvedPackages. ``before_latest`` is told before the latest version of something is looked up.
     """
 
     settings: Settings
     stores: Stores
     cache: HashCache
     resolves_packages: bool = True
+    before_latest: Callable[[RegisteredSource], object] = lambda source: None
     _codes: dict[object, Code] = field(default_factory=dict, init=False)
     _sources: dict[tuple[Path | None, Path], SourceFiles] = field(default_factory=dict, init=False)
     _surroundings: dict[object, Surroundings] = field(default_factory=dict, init=False)
@@ -46,14 +51,22 @@ class Worker:
     @classmethod
     @contextmanager
     def open(cls, settings: Settings, *, resolves_packages: bool = True) -> Iterator[Worker]:
-        """A worker for the duration of the block; StoreError for a store that cannot be opened."""
+        """A worker for the duration of the block; StoreError for a store that cannot be opened.
+
+        Names of datastores are looked up anew.
+        """
+        know_datastores()
         stores = Stores.open(settings)
         with hash_cache(settings) as cache:
             yield cls(settings, stores, cache, resolves_packages)
 
     def finder(self, folder: Path) -> SourceFinder:
         """What finds data; relative paths start at *folder*."""
-        return SourceFinder(folder, self.cache, lambda what: Progress(what, log.info))
+        return source_finder(folder, self.cache, self.settings)
+
+    def registered(self) -> RegisteredInputs:
+        """What looks up registered datasets and models for one step."""
+        return RegisteredInputs(self.stores, self.before_latest)
 
     def surroundings(self, definition: StepDefinition) -> Surroundings:
         """What else than its source directory the step may import; raises as ``LocalEnvironments.plan``."""
@@ -119,6 +132,17 @@ class Worker:
 def hash_cache(settings: Settings) -> HashCache:
     """The worker's memory of file digests."""
     return HashCache(settings.cache_directory / "digests.sqlite", say=log.info)
+
+
+def download_cache(settings: Settings) -> DownloadCache | None:
+    """Where the worker keeps what it downloads; None when it is to keep nothing."""
+    size = settings.download_cache_size
+    return DownloadCache(settings.cache_directory / "downloads", size) if size else None
+
+
+def source_finder(folder: Path, cache: HashCache, settings: Settings) -> SourceFinder:
+    """What finds data; relative paths start at *folder*."""
+    return SourceFinder(folder, cache, lambda what: Progress(what, log.info), download_cache(settings))
 
 
 def local_environments(

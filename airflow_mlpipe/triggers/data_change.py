@@ -41,8 +41,8 @@ class DataChangeTrigger(BaseEventTrigger):
     as it is for *settle* seconds. With *existing*, what is there at the first look is a change, too.
 
     What was told is remembered in the deployment's datastore, and how far in Airflow's state of the asset.
-    Each change is told at least once: a triggerer that ends within seconds of an event may tell it again,
-    with whatever has changed since. The payload is that of ``event_payload``.
+    Each change is told at least once: a triggerer that ends within seconds of an event may tell it again. The
+    payload is that of ``event_payload``.
 
     :param path: an absolute path, a URL, or a place in a datastore: a file, a folder, or a glob.
     :param asset: the name of the asset that it watches for.

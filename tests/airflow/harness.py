@@ -34,7 +34,7 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, Param, TaskGroup, TriggerRule, task, task_group
 from airflow_mlpipe import (
-    CommandStep, Dataset, Environment, LocalTarget, OutputFileDatasetConfig, OutputReuseSensor,
+    CommandStep, Dataset, Environment, LocalTarget, Model, OutputFileDatasetConfig, OutputReuseSensor,
     PipelineData, PipelineParameter, PythonScriptStep, Script,
 )
 

@@ -71,8 +71,42 @@ def test_the_shards_are_scored_one_by_one_and_again_where_the_data_changed(examp
     assert larger.returned("collect") == {"scored": 100, "doubtful": ANY, "missing": []}
 
 
+def test_new_flowers_are_learnt_from_and_files_written_again_are_not(examples: DagFiles) -> None:
+    lines = (examples.folder / "introduction/data/iris.csv").read_text().splitlines(keepends=True)
+    incoming = examples.store / "incoming/flowers"
+    incoming.mkdir(parents=True)
+    (incoming / "monday.csv").write_text("".join([lines[0], *lines[1::2]]))
+    runs_and_is_reused(examples, "retrain_on_new_data")
+
+    (incoming / "tuesday.csv").write_text("".join([lines[0], *lines[2::2]]))
+    (incoming / "monday.csv").touch()
+    larger = run_example(examples, "retrain_on_new_data")
+    assert ran(larger) == {"check[1]", "train", "evaluate"}
+    assert larger.returned("evaluate")["flowers"] == 150
+
+
+def test_unmodified_scripts_of_v1_train_compare_and_register_once(examples: DagFiles) -> None:
+    first, second = run_example(examples, "v1_unmodified"), run_example(examples, "v1_unmodified")
+    assert first.state == second.state == "success", first.text
+    assert second.actions == {"train_petal": "reused", "train_sepal": "reused", "register_best": "ran"}
+    accuracy = second.returned("train_petal")["metrics"]["accuracy"]
+    assert second.returned("register_best")["metrics"] == {"accuracy": accuracy}
+    versions = sorted((examples.store / "mlpipe/v1/models/flowers").glob("*.json"))
+    assert [path.name for path in versions] == ["00000001.json"]
+    registered = json.loads(versions[0].read_text())
+    assert registered["tags"] == {"columns": "petal"}
+    assert registered["properties"] == {"accuracy": str(accuracy)}
+
+
 def test_every_example_is_run_by_a_test() -> None:
-    tested = {"v1_introduction", "retrain_digits", "retrain_digits_taskflow", "score_shards"}
+    tested = {
+        "v1_unmodified",
+        "v1_introduction",
+        "retrain_digits",
+        "retrain_digits_taskflow",
+        "score_shards",
+        "retrain_on_new_data",
+    }
     assert {path.stem for path in EXAMPLES.glob("*.py")} == tested
 
 

@@ -147,6 +147,7 @@ def test_a_downloaded_output_may_be_changed_without_harm(dags: DagFiles) -> None
     """)
     run = dags.run()
     assert run.read("change", "said") == "made and changed"
+    assert run.decision("change")["sealed"]
     assert (run.path("make", "made") / "a.txt").read_text() == "made"
 
 

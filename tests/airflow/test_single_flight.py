@@ -15,15 +15,12 @@ import pytest
 
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
-from airflow_mlpipe.pipeline.binding import BoundInput
 from airflow_mlpipe.pipeline.settings import Settings
-from airflow_mlpipe.pipeline.staging import Staging
+from airflow_mlpipe.pipeline.traces import Traces
 from airflow_mlpipe.records import LaunchSpec
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import attempt_prefix, lease_key, manifest_key
 from airflow_mlpipe.store.lease import Lease, Leases
-from airflow_mlpipe.store.progress import Progress
-from airflow_mlpipe.store.sources import Place, Source
 from airflow_mlpipe.targets.contract import AttemptDirectory
 from airflow_mlpipe.targets.local import LocalDriver
 from airflow_mlpipe.targets.runtime_bundle import runtime_bundle
@@ -338,9 +335,7 @@ def stage_and_die(dags: DagFiles, attempt: str, data: Path, place: Path) -> None
     """Put an input at its place as *attempt* does, and nothing more."""
     places = AttemptPlaces.of(attempt, Settings.read(), dags.datastore)
     places.scratch.mkdir(parents=True)
-    source = Source("file", "0" * 64, (Place("", f"file://{data}"),))
-    staging = Staging(places.inputs, lambda what: Progress.silent())
-    staging.stage(BoundInput("data", "mount", source, str(place)))
+    Traces(places.inputs).link("data", place, data)
     assert place.is_symlink()
 
 

@@ -60,7 +60,7 @@ def test_the_entry_points_resolve(group: str) -> None:
     assert callable(ours[0].load())
 
 
-@pytest.mark.parametrize("role", ["operators", "sensors", "triggers"])
+@pytest.mark.parametrize("role", ["operators", "sensors", "triggers", "hooks"])
 def test_the_modules_that_are_named_exist(role: str) -> None:
     modules = [module for entry in get_provider_info()[role] for module in entry["python-modules"]]
     assert modules

@@ -52,10 +52,14 @@ def complete_url(connection: Any, url: str) -> str:
     """*url* with the host and port that *connection* has, where its service needs them and it has none."""
     if service_of(url) != "sftp" or not connection.host:
         return url
-    parts = urlsplit(url)
+    # Of a path nothing is taken for a query or a fragment.
+    protocol, _, rest = url.partition("://")
+    server, slash, path = rest.partition("/")
+    user, at, _ = server.rpartition("@")
+    parts = urlsplit(f"//{server}")
     host = parts.hostname or connection.host
     port = parts.port or (connection.port if host == connection.host else None)
-    return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path}"
+    return f"{protocol}://{user}{at}{host}{f':{port}' if port else ''}{slash}{path}"
 
 
 def merged(options: Mapping[str, Any], more: Mapping[str, Any]) -> Options:

@@ -26,7 +26,7 @@ def datastore(settings: Settings) -> Finding:
     """That the deployment's own store can be used in every way that steps use it."""
     store = Stores.open(settings).own
     try_out(store)
-    return ok(f"{_named(settings, store)}: read, written, created exclusively, swapped, listed and deleted")
+    return exactness_finding(_named(settings, store), store.weakness())
 
 
 def place(settings: Settings) -> Finding:
@@ -77,6 +77,16 @@ def _named(settings: Settings, store: Datastore) -> str:
     """The URL of the deployment's *store*, with the name of a datastore that led there."""
     option = settings.private_datastore if settings.read_only else settings.datastore
     return f"{store.url} ({option})" if option.startswith(DATASTORE) else store.url
+
+
+def exactness_finding(store: str, weakness: str | None) -> Finding:
+    """What to say of *store*, which can be used; *weakness* as :meth:`Datastore.weakness` tells it."""
+    if weakness is None:
+        return ok(f"{store}: read, written, created exclusively, swapped, listed and deleted")
+    return warn(
+        f"{store}: two workers within the same moment may both run a step, because {weakness}",
+        "nothing needs to be done, outputs are right all the same; a newer server spares the work",
+    )
 
 
 def clock_finding(ahead: float | None) -> Finding:

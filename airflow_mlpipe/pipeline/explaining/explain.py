@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from airflow_mlpipe.errors import NotFoundError
 from airflow_mlpipe.model.reference import ProducerReference
@@ -92,7 +93,8 @@ class _Comparison:
                 changes.append(Change(difference, code=code[difference.subject]))
             elif _is_content(difference, after):
                 then = () if difference.change == "added" else _origins(old, moved, difference.subject)
-                changes.append(self._input(difference, then, old, new, depth))
+                change = self._input(difference, then, old, new, depth)
+                changes.append(replace(change, versions=_versions(old, new, moved, difference.subject)))
             else:
                 changes.append(Change(difference))
         return tuple(changes), equal_parts(before, after)
@@ -198,6 +200,19 @@ def _is_content(difference: Difference, after: Recipe) -> bool:
 def _origins(run: PastRun, moved: Mapping[str, str], name: str) -> tuple[InputOrigin, ...]:
     """What the input consisted of in *run*, in which it may have had another name."""
     return () if run.record is None else run.record.inputs.get(moved.get(name, name), ())
+
+
+def _versions(old: PastRun, new: PastRun, moved: Mapping[str, str], name: str) -> str | None:
+    """Which version of what is registered the input was, and is; None when it is not registered."""
+    now = None if new.record is None else new.record.pins.get(name)
+    if now is None:
+        return None
+    then = None if old.record is None else old.record.pins.get(moved.get(name, name))
+    if then is None or (then.kind, then.name) != (now.kind, now.name):
+        return str(now)
+    if then.version == now.version:
+        return f"{now}, which has changed since it was registered"
+    return f"{now.name} version {then.version} -> {now.version}"
 
 
 def _changed(

@@ -49,14 +49,15 @@ class Change:
     """One difference between two recipes, and what is known of how it came about.
 
     ``code`` is there for a file of the code; ``causes`` for an input that other steps made; ``dataset`` has
-    those paths of an input that no step made which hold something else. ``note`` says what is not known, None
-    when nothing is missing.
+    those paths of an input that no step made which hold something else; ``versions`` is there for an input
+    that is registered. ``note`` says what is not known, None when nothing is missing.
     """
 
     difference: Difference
     code: CodeDifference | None = None
     causes: tuple[Cause, ...] = ()
     dataset: tuple[str, ...] = ()
+    versions: str | None = None
     note: str | None = None
 
     def as_document(self) -> dict[str, Any]:
@@ -67,6 +68,7 @@ class Change:
             "code": code,
             "causes": [cause.as_document() for cause in self.causes],
             "dataset": list(self.dataset),
+            "versions": self.versions,
             "note": self.note,
         }
 

@@ -20,10 +20,12 @@ from airflow_mlpipe.model.data import StepOutput
 from airflow_mlpipe.model.dataset import SourceDataset
 from airflow_mlpipe.model.inputs import DataInput
 from airflow_mlpipe.model.parameters import PipelineParameter
+from airflow_mlpipe.model.query import QueryDataset
 from airflow_mlpipe.model.reference import PipelineDataReference
+from airflow_mlpipe.model.registered import RegisteredSource
 from airflow_mlpipe.pipeline.functions.signature import Parameter, wants_path
 
-DATA = (StepOutput, DataInput, SourceDataset, PipelineDataReference)
+DATA = (StepOutput, DataInput, SourceDataset, QueryDataset, RegisteredSource, PipelineDataReference)
 _EXACT = (bool, int, str)
 # What a list or a dict is as well, of which pydantic asks for no more than that or reads none of.
 _LOOSE = (abc.Iterable, abc.Collection, abc.Container, abc.Reversible, abc.Sized)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from airflow_mlpipe.reuse.phrases import span
@@ -25,6 +25,7 @@ class PlannedStep:
     - *fingerprint* is None when it is not known;
     - *expected_action* is what an unknown action would turn out to be if what the step waits for made the
       same bytes as last time; None when that is not known either, and for an action that is known;
+    - *pins* are the registered versions that it would read, by input, as far as the step could be prepared;
     - *saved_seconds* is what a reuse spares; *expected_seconds* what the step took when it last ran, None for
       a reuse and when that is not known.
     """
@@ -39,6 +40,7 @@ class PlannedStep:
     expected_action: ExpectedAction | None = None
     saved_seconds: float | None = None
     expected_seconds: float | None = None
+    pins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -111,7 +113,7 @@ def _document(step: PlannedStep) -> dict[str, Any]:
             ("expected_seconds", step.expected_seconds),
         )
     }
-    lists = {"kinds": list(step.kinds), "waits_for": list(step.waits_for)}
+    lists = {"kinds": list(step.kinds), "waits_for": list(step.waits_for), "pins": dict(step.pins)}
     return {**asdict(step), **lists, **seconds}
 
 

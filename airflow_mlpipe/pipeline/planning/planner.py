@@ -6,6 +6,7 @@ import copy
 import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +17,7 @@ from airflow.sdk.timezone import coerce_datetime
 from airflow_mlpipe.errors import DefinitionError, MLPipeError
 from airflow_mlpipe.model.entry import Function
 from airflow_mlpipe.model.reference import ProducerReference
+from airflow_mlpipe.model.registered import RegisteredDataset, RegisteredSource
 from airflow_mlpipe.model.reuse_options import ReuseOptions
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.identity import TaskIdentity
@@ -69,6 +71,7 @@ class _Planner:
         self._worker = worker
         self._makers: dict[str, str] = {}
         self._environments: dict[bool | None, Any] = {}
+        self._registering: dict[str, list[str]] = {}
 
     def of(self, task: Any) -> Iterator[PlannedStep]:
         """What the run would do with *task*, or with each instance of it when it is mapped.
@@ -111,7 +114,10 @@ class _Planner:
             return
         self._run.expand(task.task_id, 1 if count is None else count)
         for map_index in _map_indexes(count):
-            yield self._instance(task, map_index)
+            planned = self._instance(task, map_index)
+            if planned.action != "reuse":
+                self._expect_versions(task)
+            yield planned
 
     def _instance(self, task: Any, map_index: int) -> PlannedStep:
         self._run.forget_questions()
@@ -123,13 +129,32 @@ class _Planner:
         except _WouldFail as error:
             self._expect(task, map_index, nothing=True)
             return _failing(task, map_index, error)
+        pins = {name: str(pin) for name, pin in step.preparation.binding.pins.items()}
+        return replace(self._looked_up(task, step), pins=pins)
+
+    def _looked_up(self, task: Any, step: StepRun) -> PlannedStep:
+        """What would be done with a step that is prepared."""
         if self._run.waits_for:
             return self._supposed(task, step)
         sensing = step.sense(step.policy)
         return self._reused(step, sensing) if sensing.manifest else self._not_reused(task, step, sensing)
 
+    def _expect_versions(self, task: Any) -> None:
+        """Let it be known that *task*, which may run, may register new versions."""
+        for output in Dataflow.of(self._run.dag).made_by(task.task_id):
+            if output.registration is not None:
+                self._registering.setdefault(output.registration.name, []).append(task.task_id)
+
+    def _await_versions(self, task: Any, source: RegisteredSource) -> None:
+        """Raise NotKnownYet when a step before *task* may register what it would read as the latest."""
+        registering = self._registering.get(source.name, []) if isinstance(source, RegisteredDataset) else []
+        for task_id in registering:
+            if task_id in task.get_flat_relative_ids(upstream=True):
+                raise NotKnownYet(f"{task_id} is done", task_id)
+
     def _prepared(self, task: Any, map_index: int) -> StepRun:
         """The step as its task would prepare it."""
+        self._worker.before_latest = functools.partial(self._await_versions, task)
         identity = TaskIdentity(self._run.dag.dag_id, "", task.task_id, map_index, 0, "")
         context = self._rendered(task, map_index)
         try:

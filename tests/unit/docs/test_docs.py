@@ -6,16 +6,19 @@ import ast
 import inspect
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 import pytest
+from airflow.cli.cli_config import ActionCommand, GroupCommand
 from airflow.cli.cli_parser import get_parser
 
 import airflow_mlpipe
 from airflow_mlpipe.cli.definition import get_commands
 from airflow_mlpipe.get_provider_info import OPTIONS
 from airflow_mlpipe.model.compute import parse_targets
+from airflow_mlpipe.model.datastore import parse_datastores
 from airflow_mlpipe.model.environment import parse_environments
 from airflow_mlpipe.reuse.decision import REUSE_MODES, ReasonKind
 from airflow_mlpipe.reuse.recipe import PARTS
@@ -55,6 +58,11 @@ def prose(page: Path) -> str:
 def anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", prose(page), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def leaves(command: ActionCommand | GroupCommand) -> Iterable[ActionCommand]:
+    """The command itself, or the commands below a word such as ``dataset``."""
+    return command.subcommands if isinstance(command, GroupCommand) else [command]
 
 
 def rows(page: Path) -> dict[str, list[str]]:
@@ -110,7 +118,11 @@ def test_python_blocks_parse_and_import_public_names_only(page: Path) -> None:
 
 @each_page
 def test_yaml_blocks_are_accepted(page: Path) -> None:
-    readers = {"# compute_targets.yaml": parse_targets, "# environments.yaml": parse_environments}
+    readers = {
+        "# compute_targets.yaml": parse_targets,
+        "# datastores.yaml": parse_datastores,
+        "# environments.yaml": parse_environments,
+    }
     for block in blocks(page):
         if block.language == "yaml":
             title = block.text.splitlines()[0]
@@ -186,19 +198,21 @@ def test_the_command_line_page_has_every_command_with_every_option_and_no_other(
     sections = dict(re.findall(r"^## `(\w+)`\n(.*?)(?=^## |\Z)", page, re.M | re.S))
     assert set(sections) == {command.name for command in group.subcommands}
     for command in group.subcommands:
-        flags = {flag for argument in command.args for flag in argument.flags if flag.startswith("-")}
+        arguments = [argument for leaf in leaves(command) for argument in leaf.args]
+        flags = {flag for argument in arguments for flag in argument.flags if flag.startswith("-")}
         told = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", sections[command.name]))
         assert told <= flags, command.name
-        unsaid = {argument.flags[-1] for argument in command.args if not told & set(argument.flags)}
+        unsaid = {argument.flags[-1] for argument in arguments if not told & set(argument.flags)}
         assert {flag for flag in unsaid if flag.startswith("-")} == set(), command.name
 
 
 def test_every_example_of_a_command_is_understood() -> None:
     (group,) = get_commands()
-    for command in group.subcommands:
-        examples = [line.strip() for line in command.epilog.splitlines() if line.startswith("  airflow ")]
-        assert examples, command.name
+    for word, leaf in ((command.name, leaf) for command in group.subcommands for leaf in leaves(command)):
+        examples = [line.strip() for line in leaf.epilog.splitlines() if line.startswith("  airflow ")]
+        assert examples, leaf.name
         for example in examples:
             words = shlex.split(example)
-            assert words[:3] == ["airflow", "mlpipe", command.name]
+            assert words[:3] == ["airflow", "mlpipe", word]
+            assert leaf.name in words[2:4]
             get_parser().parse_args(words[1:])

@@ -21,6 +21,9 @@ from airflow_mlpipe import (
 from airflow_mlpipe.errors import DefinitionError, UserError
 from airflow_mlpipe.pipeline.binding import Binder, Binding, InputToken, OutputToken
 from airflow_mlpipe.pipeline.mapped_results import MISSING
+from airflow_mlpipe.pipeline.registered import RegisteredInputs
+from airflow_mlpipe.pipeline.stores import Stores
+from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.sources import SourceFinder
@@ -44,7 +47,9 @@ def task(folder: Path) -> Iterator[PythonScriptStep]:
 
 def bind(task: Any, folder: Path, arguments: Any, inputs: Any = (), **params: Any) -> Binding:
     finder = SourceFinder(folder, HashCache(None), lambda what: Progress(what, print))
-    return Binder(task, {"params": params}, finder).bind(arguments, inputs)
+    stores = Stores(Datastore.open(str(folder / "store")))
+    binder = Binder(task, {"params": params}, finder, RegisteredInputs(stores))
+    return binder.bind(arguments, inputs)
 
 
 def reference(folder: Path) -> PipelineDataReference:

@@ -90,6 +90,14 @@ def test_an_sftp_datastore_needs_no_host_but_that_of_its_connection(connect: Cal
     assert Datastores().access_to("datastore://raw/x").url == "sftp://files.acme.org:2222/srv/raw/x"
 
 
+def test_the_path_of_an_sftp_datastore_and_its_user_stay_as_they_are(connect: Callable[..., None]) -> None:
+    connect("files", "sftp", host="files.acme.org", port=2222, password=SECRET)
+    url = "sftp://ann@files.acme.org/srv/raw#1"
+    connect("raw", extra={"url": url, "auth_connection": "files"})
+    found = Datastores().access_to("datastore://raw/x")
+    assert found.url == "sftp://ann@files.acme.org:2222/srv/raw#1/x"
+
+
 def test_a_folder_is_a_datastore(file: Path) -> None:
     file.write_text("shared: {url: /mnt/shared}\n")
     assert Datastores().access_to("datastore://shared/x") == Access("file:///mnt/shared/x")

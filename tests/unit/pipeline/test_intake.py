@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,11 +37,9 @@ def made(worker: Worker, tmp_path: Path) -> PipelineDataReference:
     return worker.sealed(folder)
 
 
-def intake(worker: Worker, *bound: BoundInput) -> Intake:
-    binding = Binding(inputs={item.name: item for item in bound})
-    return Intake(
-        binding, worker.finder, HashCache(None), worker.stores, Traces(worker.attempt()), "dag/run/task"
-    )
+def intake(worker: Worker, *bound: BoundInput, inputs: Path | None = None) -> Intake:
+    binding, traces = Binding(inputs={item.name: item for item in bound}), Traces(inputs or worker.attempt())
+    return Intake(binding, worker.finder, HashCache(None), worker.stores, traces, "dag/run/task")
 
 
 def output(worker: Worker, reference: PipelineDataReference, mode: AccessMode) -> BoundInput:
@@ -66,6 +65,22 @@ def test_a_remote_dataset_that_changed_or_vanished_is_told(worker: Worker) -> No
     assert intake(worker, bound).differences() == ["input raw was changed since it was hashed"]
     worker.bucket.filesystem().rm(f"{worker.bucket.bucket}/raw", recursive=True)
     assert intake(worker, bound).differences() == ["input raw was changed since it was hashed"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [("download", []), ("mount", ["input raw was written into while the step ran"])],
+)
+def test_a_step_may_change_its_own_copy_and_not_what_it_shares(
+    worker: Worker, mode: AccessMode, told: list[str]
+) -> None:
+    bound = replace(dataset(worker, worker.put(a=b"a")), mode=mode)
+    inputs = worker.attempt()
+    (path,) = worker.stage(bound.source, mode, inputs=inputs)
+    assert intake(worker, bound, inputs=inputs).differences() == []
+    Path(path, "a").chmod(0o644)
+    Path(path, "a").write_bytes(b"A")
+    assert intake(worker, bound, inputs=inputs).differences() == told
 
 
 @pytest.mark.parametrize("damage", ["is cut", "is missing"])

@@ -84,6 +84,7 @@ def test_a_plan_is_a_document_with_a_schema_version() -> None:
                 "expected_action": None,
                 "saved_seconds": 1.235,
                 "expected_seconds": None,
+                "pins": {},
             }
         ],
     }

@@ -376,8 +376,10 @@ def test_a_change_since_the_registration_is_remarked_unless_the_record_is_to_be_
 
 def test_a_datastores_own_files_are_no_data_to_register(deployed: Deployment) -> None:
     path = output_path(deployed.own, deployed.made("one"))
-    with pytest.raises(UserError, match=r"lies among the own files of file://.*register_on_complete"):
-        Dataset.File.from_files(str(path)).register("raw")
+    Path("link").symlink_to(path.parent)
+    for named in (path, f"file://{path}", f"link/{path.name}", f"{path.parent}/../{path.parent.name}"):
+        with pytest.raises(UserError, match=r"lies among the own files of file://.*register_on_complete"):
+            Dataset.File.from_files(str(named)).register("raw")
 
 
 def test_registering_while_a_dag_is_written_is_a_mistake(deployed: Deployment) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_mlpipe.access import Access
 from airflow_mlpipe.errors import StoreError, UserError
 from airflow_mlpipe.model.inputs import AccessMode, TabularFormat
 from airflow_mlpipe.pipeline import mounting
@@ -19,6 +20,8 @@ from airflow_mlpipe.pipeline.traces import Traces
 from airflow_mlpipe.store import mounted_files
 from airflow_mlpipe.store.hashing import describe
 from airflow_mlpipe.store.layout import output_key
+from airflow_mlpipe.store.mounted_files import MountDocument, MountedFile, MountedFiles
+from airflow_mlpipe.store.remote_listing import list_remote
 from tests.services import ObjectStore
 from tests.unit.pipeline.remote_worker import Worker, remote_worker
 
@@ -242,6 +245,23 @@ def test_a_mounted_file_that_is_another_by_now_cannot_be_opened(worker: Worker, 
     with pytest.raises(OSError, match="Stale"):
         Path(path, "a").read_bytes()
     assert Path(path, "b").read_bytes() == b"b"
+
+
+@pytest.mark.parametrize("service", ["s3", "blob"])
+def test_a_mounted_file_that_becomes_another_while_it_is_open_is_not_read_on(
+    service: str, request: pytest.FixtureRequest
+) -> None:
+    bucket: ObjectStore = request.getfixturevalue(service)
+    path, size = f"{bucket.bucket}/raw/large", 9_000_000
+    bucket.filesystem().pipe_file(path, b"o" * size)
+    (listed,) = list_remote(Access(f"{bucket.url}/raw/large", bucket.options)).files
+    file = MountedFile("large", f"{bucket.url}/raw/large", size, listed.stamp)
+    mounted = MountedFiles(MountDocument("/mnt", [file], [bucket.options]))
+    handle = mounted.open("/large", os.O_RDONLY)
+    assert mounted.read("/large", 10, (4 << 20) - 5, handle) == b"o" * 10
+    bucket.filesystem().pipe_file(path, b"n" * size)
+    with pytest.raises(OSError, match="large"):
+        mounted.read("/large", 10, size - 10, handle)
 
 
 @needs_fuse

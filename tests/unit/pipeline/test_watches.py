@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_mlpipe.pipeline.data_changes import DataChange
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.watches import TaskWatch
+from airflow_mlpipe.store import watch_log
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import watch_bookmark_key, watch_listing_key
 from airflow_mlpipe.store.watch_log import Bookmark
+from airflow_mlpipe.store.watching import Snapshot, news
 
 KEY = watch_bookmark_key("retrain", "news")
 
@@ -73,6 +76,24 @@ def test_of_two_runs_at_once_one_is_told(store: Datastore, place: Path) -> None:
     assert written is not None
     assert not second._move(written, Bookmark.of(written).moved("second"))
     assert second.next_change(existing=True, settle=0) is None
+
+
+def test_what_the_slower_of_two_runs_saw_besides_is_told_to_the_next(
+    store: Datastore, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told(store, place, "first")
+    (place / "new.csv").write_text("new")
+
+    def look_and_be_overtaken(*arguments: Any, **options: Any) -> Snapshot | None:
+        monkeypatch.undo()
+        assert added(told(store, place, "third")) == ("new.csv",)
+        (place / "newer.csv").write_text("newer")
+        return news(*arguments, **options)
+
+    monkeypatch.setattr(watch_log, "news", look_and_be_overtaken)
+    assert told(store, place, "second") is None
+    assert added(told(store, place, "fourth")) == ("newer.csv",)
+    assert added(told(store, place, "third")) == ("new.csv",)
 
 
 def test_a_bundle_that_lies_elsewhere_is_the_same_place(store: Datastore, place: Path) -> None:

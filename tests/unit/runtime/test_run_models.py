@@ -104,6 +104,26 @@ def test_a_local_file_is_kept_with_the_run_unless_it_is_already(
         Model.register(None, "gone.pkl", "digits")
 
 
+def test_a_file_that_was_written_anew_is_not_registered_as_two_models(run: Run, attempt: Any) -> None:
+    path = Path("outputs/model.pkl")
+    for content in ("1", "better"):
+        path.write_text(content)
+        Model.register(None, "outputs/model.pkl", "first")
+    Model.register(None, "outputs/model.pkl", "same")
+    path.write_text("another one")
+    for name in ("second", "same"):
+        with pytest.raises(UserError, match="was to be registered as model 'first', and was written anew"):
+            run.register_model(name, "outputs/model.pkl")
+    names = [item.name for item in registrations_in(attempt.directory)]
+    assert names == ["first", "first", "same"]
+
+
+def test_an_empty_folder_is_no_model(run: Run) -> None:
+    Path("empty").mkdir()
+    with pytest.raises(UserError, match="the folder 'empty' has no files"):
+        Model.register(None, "empty", "net")
+
+
 def test_outside_a_pipeline_a_registration_is_said(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
