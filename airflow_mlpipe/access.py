@@ -10,6 +10,7 @@ Options hold secrets. They live in memory only: they are never logged, pickled o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -119,11 +120,14 @@ def _limited(access: Access) -> dict[str, Any]:
 
 
 def _limit(driver: Any) -> None:
-    """Set the limits for which *driver* has no options."""
+    """Set the limits for which *driver* has no options, also of what it logs."""
     package = type(driver).__module__.partition(".")[0]
     if package == "s3fs":
         driver.retries = 1  # the client below it tries often enough
     if package == "adlfs":
+        requests = logging.getLogger("azure.core.pipeline.policies.http_logging_policy")
+        if requests.level == logging.NOTSET:
+            requests.setLevel(logging.WARNING)  # below, it tells of each request in some twenty lines
         client = driver.service_client
         with suppress(AttributeError):  # a client that keeps them elsewhere is as patient as its makers like
             client._config.retry_policy.__dict__.update(

@@ -63,7 +63,7 @@ class Intake:
             ]
             if damaged:
                 found.append(self._lost(name, damaged))
-            elif self._traces.is_spoilt(name):
+            elif bound.mode != "download" and self._traces.is_spoilt(name):
                 found.append(f"input {name} was written into while the step ran")
             elif bound.dataset is not None and self._has_changed(bound):
                 found.append(f"input {name} was changed since it was hashed")

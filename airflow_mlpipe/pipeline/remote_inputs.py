@@ -17,9 +17,9 @@ from airflow_mlpipe.store.digest import DirectoryDigest
 from airflow_mlpipe.store.download_cache import DownloadCache
 from airflow_mlpipe.store.fetching import local_path
 from airflow_mlpipe.store.hash_cache import HashCache
+from airflow_mlpipe.store.layout import EMPTY_FOLDER
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.remote_digests import RemoteDigests
-from airflow_mlpipe.store.remote_folder import EMPTY_FOLDER
 from airflow_mlpipe.store.remote_listing import list_remote, remote_files
 from airflow_mlpipe.store.sources import Place
 from airflow_mlpipe.store.transfer.download import Downloader

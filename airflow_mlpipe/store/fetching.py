@@ -8,9 +8,9 @@ from airflow_mlpipe.access import access_to
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.atomic import arriving
 from airflow_mlpipe.store.hash_cache import HashCache
+from airflow_mlpipe.store.layout import EMPTY_FOLDER
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.remote_digests import RemoteDigests
-from airflow_mlpipe.store.remote_folder import EMPTY_FOLDER
 from airflow_mlpipe.store.remote_listing import list_remote, remote_files, shown
 from airflow_mlpipe.store.transfer.download import Downloader
 from airflow_mlpipe.store.tree import copy

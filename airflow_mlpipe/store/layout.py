@@ -25,6 +25,9 @@ DATASETS = f"{ROOT}/datasets"
 MODELS = f"{ROOT}/models"
 MODEL_FILES = f"{ROOT}/model-files"
 
+EMPTY_FOLDER = ".mlpipe-empty"
+"""Stands for an empty folder, which object stores do not know; it is no data."""
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

@@ -16,7 +16,7 @@ from airflow_mlpipe.store.atomic import arriving, is_temporary, temporary_name
 from airflow_mlpipe.store.digest import sha256_stream
 from airflow_mlpipe.store.folder import StoredFile
 from airflow_mlpipe.store.hash_cache import HashCache
-from airflow_mlpipe.store.layout import check_key
+from airflow_mlpipe.store.layout import EMPTY_FOLDER, check_key
 from airflow_mlpipe.store.objects.choice import object_service
 from airflow_mlpipe.store.objects.contract import ObjectService
 from airflow_mlpipe.store.progress import Progress
@@ -27,9 +27,6 @@ from airflow_mlpipe.store.transfer.remote_file import RemoteFile
 from airflow_mlpipe.store.transfer.server import OneServer, server_of
 from airflow_mlpipe.store.transfer.upload import upload_files
 from airflow_mlpipe.store.tree import read_tree
-
-# Stands for an empty folder, which object stores do not know; it is never listed.
-EMPTY_FOLDER = ".mlpipe-empty"
 
 # Memory is shared by the threads of this process only.
 _memory_lock = threading.RLock()

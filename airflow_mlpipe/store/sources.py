@@ -21,6 +21,7 @@ from airflow_mlpipe.store.digest import DirectoryDigest
 from airflow_mlpipe.store.download_cache import DownloadCache
 from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.hashing import describe, describe_files
+from airflow_mlpipe.store.layout import EMPTY_FOLDER
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.remote_digests import RemoteDigests
 from airflow_mlpipe.store.remote_listing import (
@@ -236,6 +237,8 @@ class _Search:
             listing = list_remote(access)
         except StoreError as error:
             raise StoreError(f"{self.who}: {error}") from error
+        data = tuple(file for file in listing.files if leaf_of(file.path) != EMPTY_FOLDER)
+        listing = dataclasses.replace(listing, files=data)
         if not listing.files:
             raise UserError(
                 f"{self.who}: nothing is at {shown(given)!r}; correct the URL, or put the data there"

@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from airflow_mlpipe.access import Access, access_to
 from airflow_mlpipe.errors import DocumentError, StoreError
 from airflow_mlpipe.store.atomic import is_temporary
-from airflow_mlpipe.store.remote_listing import is_pattern, list_remote
+from airflow_mlpipe.store.layout import EMPTY_FOLDER
+from airflow_mlpipe.store.remote_listing import is_pattern, leaf_of, list_remote
 from airflow_mlpipe.store.tree import TreeFile, walk
 
 
@@ -189,9 +190,10 @@ def _local_stamp(status: os.stat_result) -> str:
 
 def _remote(address: str, access: Access) -> Snapshot:
     listing = list_remote(access)
-    stamps = {file.path or address.rpartition("/")[2]: f"{file.size} {file.stamp}" for file in listing.files}
+    files = [file for file in listing.files if leaf_of(file.path) != EMPTY_FOLDER]
+    stamps = {file.path or address.rpartition("/")[2]: f"{file.size} {file.stamp}" for file in files}
     # A time of change is all that is known of files on servers that are like disks.
-    whole = all(file.stamp is not None and file.changed_at is None for file in listing.files)
+    whole = all(file.stamp is not None and file.changed_at is None for file in files)
     return Snapshot(_root(address, is_file=listing.is_file), stamps, whole)
 
 

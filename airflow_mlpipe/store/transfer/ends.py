@@ -13,10 +13,10 @@ from airflow_mlpipe.access import Access, opened
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.atomic import arriving
 from airflow_mlpipe.store.digest import sha256_file
+from airflow_mlpipe.store.layout import EMPTY_FOLDER
 from airflow_mlpipe.store.parallel import in_order
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.remote_digests import RemoteDigests
-from airflow_mlpipe.store.remote_folder import EMPTY_FOLDER
 from airflow_mlpipe.store.remote_listing import list_remote, remote_files
 from airflow_mlpipe.store.transfer.download import Downloader
 from airflow_mlpipe.store.transfer.origin import LocalFile, Origin, ServedFile

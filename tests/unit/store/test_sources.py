@@ -25,6 +25,7 @@ from airflow_mlpipe.store.remote_digests import RemoteDigests
 from airflow_mlpipe.store.sources import Source, SourceFinder
 from airflow_mlpipe.store.transfer.download import Downloader
 from airflow_mlpipe.store.transfer.remote_file import RemoteFile
+from airflow_mlpipe.store.watching import look as look_at
 from tests.services import ObjectStore
 
 TREE = {"a.csv": b"a", "c.txt": b"c", "deep/b.csv": b"bb"}
@@ -318,6 +319,15 @@ def test_a_partition_format_is_part_of_a_definition(look: Look, dated: tuple[str
     plain = look(place, identity="definition").digest
     parted = look(place, identity="definition", partition_format=BY_DATE).digest
     assert len({plain, parted, look(place, identity="definition", partition_format="{a}.txt").digest}) == 3
+
+
+def test_the_mark_of_an_empty_folder_of_ours_is_no_data(tmp_path: Path) -> None:
+    root = f"memory://{uuid.uuid4()}"
+    fsspec.filesystem("memory").pipe({f"{root}/raw/a.csv": b"a", f"{root}/raw/none/.mlpipe-empty": b""})
+    source = SourceFinder(tmp_path, HashCache(None)).dataset([f"{root}/raw"], "content", "input raw")
+    assert source.places[0].files is not None
+    assert [file.path for file in source.places[0].files] == ["a.csv"]
+    assert [*look_at(f"{root}/raw").stamps] == ["a.csv"]
 
 
 class Web(http.server.BaseHTTPRequestHandler):
