@@ -41,8 +41,8 @@ def copy_tree(
     what remote files hold.
 
     Raises StoreError when a source has no files (unless it is a local folder, and neither the only source nor
-    that of a mirror; nothing is deleted then), when a mirror would delete its own
-    source, and when something cannot be read or written; what was copied before stays.
+    that of a mirror; nothing is deleted then), when a mirror would delete its own source, and when something
+    cannot be read or written; what was copied before stays.
     """
     target = _located(destination.rstrip("/"))
     if mirror:

@@ -47,6 +47,8 @@ def of_kind(name: str, base: type[Exception] = Exception) -> Exception:
         status(response=SimpleNamespace(text=""), status_code=504),
         of_kind("EndpointConnectionError", type("ConnectionError", (Exception,), {})),
         of_kind("ServerDisconnectedError", type("ClientConnectionError", (Exception,), {})),
+        of_kind("ClientPayloadError"),
+        of_kind("IncompleteReadError"),
     ],
     ids=repr,
 )
@@ -125,3 +127,11 @@ def test_a_final_failure_is_raised_at_once() -> None:
     with pytest.raises(StoreError, match="denied"):
         persistently(failing(1, caused_by(PermissionError(errno.EACCES, "denied"))), pauses.append)
     assert pauses == []
+
+
+def test_no_try_begins_when_the_time_is_up() -> None:
+    now = iter([0.0, 20.0, 40.0])  # each try waits twenty seconds for a server that is silent
+    tries = failing(6, lost_connection("read", "a"))
+    with pytest.raises(StoreError):
+        persistently(tries, lambda seconds: None, within=30.0, stopwatch=lambda: next(now))
+    assert next(now, None) is None
