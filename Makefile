@@ -12,7 +12,7 @@ strict := airflow_mlpipe tools
 pytest := $(venv)/python -m pytest -q --no-header -p tools.pytest_file_lines
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-unit test-airflow test-airflow-odd test-airflow-even test-system lint types benchmark constraints clean
+.PHONY: help setup demo ui test test-unit test-unit-others test-unit-store test-airflow test-airflow-odd test-airflow-even test-system lint types benchmark constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
@@ -32,10 +32,15 @@ ui: $(ready) ## leave Airflow's web UI running with the examples, until Ctrl-C
 
 test: test-unit test-airflow ## all tests but those that start a whole Airflow, the fastest first
 
-test-unit: $(ready) ## the tests that need no Airflow database
-	@$(pytest) $(PYTEST_ARGS) tests/unit tests/architecture
+# In parts that share nothing, so that "make -j2 test" keeps two processors busy.
+test-unit: test-unit-others test-unit-store ## the tests that need no Airflow database
 
-# In two halves, which share nothing, so that "make -j2 test" keeps two processors busy.
+test-unit-others: $(ready)
+	@$(pytest) $(PYTEST_ARGS) --ignore tests/unit/store tests/unit tests/architecture
+
+test-unit-store: $(ready)
+	@$(pytest) $(PYTEST_ARGS) tests/unit/store
+
 test-airflow: test-airflow-odd test-airflow-even ## DAGs that run in the process of the tests, by dag.test()
 
 test-airflow-odd: $(ready)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import time
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from functools import partial
 from typing import Any
 
 from fsspec.asyn import sync
 
 from airflow_mlpipe.errors import StoreError
-from airflow_mlpipe.store.transfer.server import BLOCK, Server
+from airflow_mlpipe.store.transfer.server import BLOCK, Server, SmallFile, all_of
 
 # Metadata are identifiers there, without dashes.
 _DIGEST = "mlpipe_sha256"
@@ -38,6 +39,22 @@ class BlobServer(Server):
                 if len(data) != length:
                     raise StoreError(f"{self.url(path)} ended early; see whether it was changed")
             yield data
+
+    def read_small(self, files: Sequence[SmallFile]) -> list[bytes | StoreError]:
+        answers = self._all_of(
+            [partial(_whole, self._client(path), size, _state(stamp)) for path, size, stamp in files]
+        )
+        return [self.reported("read", file[0], answer) for file, answer in zip(files, answers, strict=True)]
+
+    def write_small(self, files: Sequence[tuple[str, bytes, str]]) -> list[str | StoreError | None]:
+        answers = self._all_of(
+            [
+                partial(_uploaded, self._client(path), data=data, metadata=_noted(digest))
+                for path, data, digest in files
+            ]
+        )
+        found = [self.reported("write", file[0], answer) for file, answer in zip(files, answers, strict=True)]
+        return [answer if isinstance(answer, StoreError) else _stamp(answer) for answer in found]
 
     def write(self, path: str, data: bytes, digest: str) -> str | None:
         with self.reporting("write", path):
@@ -66,6 +83,10 @@ class BlobServer(Server):
     def call(self, path: str, function: Callable[..., Any], *arguments: Any, **parameters: Any) -> Any:
         """What *function* returns for a client of the blob at *path*."""
         return sync(self.filesystem.loop, function, self._client(path), *arguments, **parameters)
+
+    def _all_of(self, requests: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
+        answers: list[Any] = sync(self.filesystem.loop, all_of, requests)
+        return answers
 
     def _client(self, path: str) -> Any:
         container, blob, version = self.filesystem.split_path(path)
@@ -97,6 +118,16 @@ class BlobUpload:
 
 async def _downloaded(client: Any, **wanted: Any) -> Any:
     return await (await client.download_blob(max_concurrency=1, **wanted)).readall()
+
+
+async def _whole(client: Any, size: int, state: dict[str, Any]) -> bytes:
+    """All bytes of a small blob."""
+    if not size:
+        return b""
+    data: bytes = await _downloaded(client, offset=0, length=size, **state)
+    if len(data) != size:
+        raise StoreError(f"{client.blob_name} ended early; see whether it was changed")
+    return data
 
 
 async def _uploaded(client: Any, **wanted: Any) -> Any:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,14 @@ from airflow_mlpipe.store.remote_listing import shown
 from airflow_mlpipe.store.transfer.landing import Beside, InCache, Landing, Nowhere
 from airflow_mlpipe.store.transfer.reading import blocks_of
 from airflow_mlpipe.store.transfer.remote_file import RemoteFile
-from airflow_mlpipe.store.transfer.server import BLOCK, THREADS, Server, Servers
+from airflow_mlpipe.store.transfer.server import BLOCK, SMALL, SMALL_AT_ONCE, THREADS, Server, Servers
 from airflow_mlpipe.store.transient import persistently
 
 log = logging.getLogger(__name__)
 
 # What one request brings of a large file: long enough to make little of a server's delay, short enough for
 # several to be under way at once, and for what is hashed behind them to be in the page cache still.
-STRETCH = 128 << 20
+STRETCH = 256 << 20
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -146,6 +147,15 @@ class _Stretch:
     start: int
     stop: int | None
 
+    @property
+    def is_small(self) -> bool:
+        """Whether it is a file that is brought with others."""
+        return self.incoming.stretches == 1 and self.stop is not None and self.stop <= SMALL
+
+
+_Received = tuple[_Stretch, str | None]
+"""A stretch that came, with its digest if it is all of the file."""
+
 
 class _CacheFailed(Exception):
     """The cache cannot do its work."""
@@ -172,13 +182,30 @@ class _Pass:
     def bring(self, wanted: Iterable[_Wanted], waits: bool) -> list[_Wanted]:
         """Bring what nobody else is bringing, with *waits* the first in any case; returns what is left."""
         try:
-            with closing(in_order(self._receive, self._stretches(wanted, waits), THREADS)) as received:
-                for stretch, digest in received:
+            with closing(in_order(self._receive, self._pieces(wanted, waits), THREADS)) as received:
+                for stretch, digest in chain.from_iterable(received):
                     self._take(stretch.incoming, stretch, digest)
         finally:
             for incoming in self._coming:
                 incoming.landing.close()
         return self._later
+
+    def _pieces(self, wanted: Iterable[_Wanted], waits: bool) -> Iterator[list[_Stretch]]:
+        """Work for one thread at a time: a stretch, or a few small files of one server."""
+        few: list[_Stretch] = []
+        for stretch in self._stretches(wanted, waits):
+            if not stretch.is_small:
+                yield [stretch]
+                continue
+            if few and few[0].incoming.server is not stretch.incoming.server:
+                yield few
+                few = []
+            few.append(stretch)
+            if len(few) == SMALL_AT_ONCE:
+                yield few
+                few = []
+        if few:
+            yield few
 
     def _stretches(self, wanted: Iterable[_Wanted], waits: bool) -> Iterator[_Stretch]:
         for item in wanted:
@@ -252,13 +279,30 @@ class _Pass:
         is_executable = os.access(target, os.X_OK)
         return is_executable == file.executable and sha256_file(target) == expected
 
-    def _receive(self, stretch: _Stretch, checkpoint: Callable[[], None]) -> tuple[_Stretch, str | None]:
-        """Bring a stretch; with its digest if it is all of the file."""
-        incoming, stop = stretch.incoming, stretch.stop
+    def _receive(self, piece: list[_Stretch], checkpoint: Callable[[], None]) -> list[_Received]:
+        """Bring a piece of the work."""
         checkpoint()
+        if len(piece) == 1:
+            return [(piece[0], self._receive_stretch(piece[0], checkpoint))]
+        server = piece[0].incoming.server
+        wanted = [(item.incoming.path, item.stop or 0, item.incoming.wanted.file.stamp) for item in piece]
+        received: list[_Received] = []
+        for stretch, data in zip(piece, server.read_small(wanted), strict=True):
+            if isinstance(data, StoreError):  # alone it may come, if it failed in passing
+                received.append((stretch, self._receive_stretch(stretch, checkpoint)))
+                continue
+            with self._disk(stretch.incoming.wanted, stretch.incoming.landing):
+                _write(stretch.incoming.landing.descriptor, data, 0)
+            self.advance(len(data))
+            received.append((stretch, hashlib.sha256(data).hexdigest()))
+        return received
+
+    def _receive_stretch(self, stretch: _Stretch, checkpoint: Callable[[], None]) -> str | None:
+        """Bring a stretch; its digest if it is all of the file."""
+        incoming, stop = stretch.incoming, stretch.stop
         with self._disk(incoming.wanted, incoming.landing):
             if stop is None:
-                return stretch, self._receive_whole(incoming)
+                return self._receive_whole(incoming)
             hashed = hashlib.sha256() if incoming.stretches == 1 else None
             offset, stamp = stretch.start, incoming.wanted.file.stamp
             with closing(
@@ -271,7 +315,7 @@ class _Pass:
                         hashed.update(block)
                     offset += len(block)
                     self.advance(len(block))
-            return stretch, None if hashed is None else hashed.hexdigest()
+            return None if hashed is None else hashed.hexdigest()
 
     def _receive_whole(self, incoming: _Incoming) -> str:
         """Bring a file as its driver does it; returns its digest."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from typing import Any
 
 from fsspec.asyn import sync
 
 from airflow_mlpipe.errors import StoreError
-from airflow_mlpipe.store.transfer.server import BLOCK, Server
+from airflow_mlpipe.store.transfer.server import BLOCK, Server, SmallFile, all_of
 
 _DIGEST = "mlpipe-sha256"
 _ETAG = "ETag="
@@ -30,10 +31,7 @@ class S3Server(Server):
         if not left:
             return
         with self.reporting("read", path):
-            part = {"Range": f"bytes={start}-{stop - 1}"}
-            body, block = self._sync(
-                _begun, self.filesystem, {**self.place(path), **part, **_state(stamp)}, left
-            )
+            body, block = self._sync(_begun, self.filesystem, self._part(path, start, stop, stamp), left)
             try:
                 while block:
                     yield block
@@ -44,10 +42,20 @@ class S3Server(Server):
             if left:
                 raise StoreError(f"{self.url(path)} ended {left} bytes early; see whether it was changed")
 
+    def read_small(self, files: Sequence[SmallFile]) -> list[bytes | StoreError]:
+        wanted = [(self._part(path, 0, size, stamp), size) for path, size, stamp in files]
+        answers = self._sync(all_of, [partial(_whole, self.filesystem, *file) for file in wanted])
+        return [self.reported("read", file[0], answer) for file, answer in zip(files, answers, strict=True)]
+
     def write(self, path: str, data: bytes, digest: str) -> str | None:
         with self.reporting("write", path):
-            noted = {_DIGEST: digest}
-            return _stamp(self.call("put_object", **self.place(path), Body=data, Metadata=noted))
+            return _stamp(self.call("put_object", **self._object(path, data, digest)))
+
+    def write_small(self, files: Sequence[tuple[str, bytes, str]]) -> list[str | StoreError | None]:
+        put = partial(self.filesystem._call_s3, "put_object")
+        answers = self._sync(all_of, [partial(put, **self._object(*file)) for file in files])
+        found = [self.reported("write", file[0], answer) for file, answer in zip(files, answers, strict=True)]
+        return [answer if isinstance(answer, StoreError) else _stamp(answer) for answer in found]
 
     def begin(self, path: str, digest: Callable[[], str | None]) -> S3Upload:
         # What is noted beside a file is said before its first byte.
@@ -74,6 +82,12 @@ class S3Server(Server):
         """*path* as requests name it."""
         bucket, key, version = self.filesystem.split_path(path)
         return {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
+
+    def _part(self, path: str, start: int, stop: int, stamp: str | None) -> dict[str, str]:
+        return {**self.place(path), "Range": f"bytes={start}-{stop - 1}", **_state(stamp)}
+
+    def _object(self, path: str, data: bytes, digest: str) -> dict[str, Any]:
+        return {**self.place(path), "Body": data, "Metadata": {_DIGEST: digest}}
 
     def call(self, method: str, **parameters: Any) -> Any:
         """The answer to one request."""
@@ -123,6 +137,17 @@ async def _begun(filesystem: Any, wanted: dict[str, str], left: int) -> tuple[An
     except BaseException:
         body.close()
         raise
+
+
+async def _whole(filesystem: Any, wanted: dict[str, str], size: int) -> bytes:
+    """All bytes of a small file."""
+    if not size:
+        return b""
+    body, data = await _begun(filesystem, wanted, size)
+    body.close()
+    if len(data) != size:
+        raise StoreError(f"{wanted['Key']} ended {size - len(data)} bytes early; see whether it was changed")
+    return data
 
 
 async def _block(body: Any, left: int) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,15 @@ BLOCK = 1 << 20
 
 THREADS = 16
 """So many requests to a server are under way at once."""
+
+SMALL = 128 << 10
+"""Files of up to so many bytes are read and written several at a time."""
+
+SMALL_AT_ONCE = 8
+"""So many of them."""
+
+SmallFile = tuple[str, int, str | None]
+"""The path, size and stamp of a small file that is to be read."""
 
 _CONDITION_FAILED = 412
 
@@ -97,13 +107,30 @@ class Server:
         """
         raise NotImplementedError
 
+    def read_small(self, files: Sequence[SmallFile]) -> list[bytes | StoreError]:
+        """All bytes of each of some small *files*, or what is wrong with it.
+
+        One wait for several: waking a thread for each takes longer than the rest of what we do for it.
+        """
+        return [self._whole(*file) for file in files]
+
     def write(self, path: str, data: bytes, digest: str) -> str | None:
         """Put *data* at *path*; returns the stamp that it has there, if that is known."""
+        raise NotImplementedError
+
+    def write_small(self, files: Sequence[tuple[str, bytes, str]]) -> list[str | StoreError | None]:
+        """What :meth:`write` returns for each path, data and digest, or what is wrong with it."""
         raise NotImplementedError
 
     def begin(self, path: str, digest: Callable[[], str | None]) -> Upload:
         """Begin to put a large file at *path*; *digest* finds its SHA-256, if it can be found beforehand."""
         raise NotImplementedError
+
+    def _whole(self, path: str, size: int, stamp: str | None) -> bytes | StoreError:
+        try:
+            return b"".join(self.read(path, 0, size, stamp))
+        except StoreError as error:
+            return error
 
     def compare(self, path: str, stamp: str) -> None:
         """Raise StoreError when the file at *path* is not in the state *stamp* any more."""
@@ -118,6 +145,16 @@ class Server:
     def url(self, path: str) -> str:
         """What people call *path*."""
         return str(self.filesystem.unstrip_protocol(path)).partition("?")[0]
+
+    def reported(self, verb: str, path: str, answer: Any) -> Any:
+        """*answer*, or the StoreError for it if it is what a driver raised."""
+        if not isinstance(answer, BaseException):
+            return answer
+        try:
+            with self.reporting(verb, path):
+                raise answer
+        except StoreError as error:
+            return error
 
     @contextmanager
     def reporting(self, verb: str, path: str) -> Iterator[None]:
@@ -189,6 +226,11 @@ def server_of(filesystem: Any) -> Server:
 
         return SftpServer(filesystem)
     return Server(filesystem)
+
+
+async def all_of(requests: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
+    """What each of *requests*, all made at once, returns or raises."""
+    return await asyncio.gather(*(request() for request in requests), return_exceptions=True)
 
 
 def _is_of_a_condition(error: BaseException | None) -> bool:

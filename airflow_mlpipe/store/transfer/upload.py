@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from airflow_mlpipe.store.transfer.budget import Budget
 from airflow_mlpipe.store.transfer.origin import Origin
 from airflow_mlpipe.store.transfer.presence import Sendable, absent
 from airflow_mlpipe.store.transfer.remote_file import RemoteFile, service_of
-from airflow_mlpipe.store.transfer.server import THREADS, Server, Upload, server_of
+from airflow_mlpipe.store.transfer.server import SMALL, SMALL_AT_ONCE, THREADS, Server, Upload, server_of
 from airflow_mlpipe.store.transient import persistently
 
 WHOLE = 16 << 20
@@ -31,7 +33,7 @@ PART = 8 << 20
 """What one request sends of a larger file, in bytes."""
 
 # What is sent at once has to fit in here. Clients hold it twice while they send it.
-MEMORY = 48 << 20
+MEMORY = 40 << 20
 
 # S3 takes no more parts of a file; the parts of a file that would have more are larger.
 _MOST_PARTS = 10_000
@@ -147,7 +149,7 @@ class _Sending:
     def send(self, files: Iterable[Sendable]) -> Uploaded:
         try:
             with closing(in_order(self._answered, self._pieces(files), THREADS)) as answered:
-                for answer in answered:
+                for answer in chain.from_iterable(answered):
                     if isinstance(answer, _Answer):
                         self._go_on(answer.large, answer)
                     else:
@@ -159,16 +161,26 @@ class _Sending:
                     large.upload.abort()
         return Uploaded(self._sent, 0, self._bytes)
 
-    def _pieces(self, files: Iterable[Sendable]) -> Iterator[_Part | _Whole]:
+    def _pieces(self, files: Iterable[Sendable]) -> Iterator[list[_Whole] | _Part]:
         """The work, with memory taken for it in its order: so who holds some never waits for more."""
+        few: list[_Whole] = []
         for origin, path in files:
             size = origin.size()
-            if size <= WHOLE or not self.server.writes_parts:
-                held = size if self.server.writes_parts else 0
-                self._budget.take(held)
-                yield _Whole(origin, path, size, held)
-            else:
+            is_small = size <= SMALL and self.server.writes_parts
+            if few and (not is_small or len(few) == SMALL_AT_ONCE):
+                yield few
+                few = []
+            if size > WHOLE and self.server.writes_parts:
                 yield from self._parts(origin, path, size)
+                continue
+            held = size if self.server.writes_parts else 0
+            self._budget.take(held)
+            few.append(_Whole(origin, path, size, held))
+            if not is_small:
+                yield few
+                few = []
+        if few:
+            yield few
 
     def _parts(self, origin: Origin, path: str, size: int) -> Iterator[_Part]:
         length = max(PART, -(-size // _MOST_PARTS))
@@ -188,25 +200,35 @@ class _Sending:
                     )
                 yield _Part(large, number, data, length)
 
-    def _answered(self, piece: _Part | _Whole, checkpoint: Callable[[], None]) -> _Answer | _Sent:
+    def _answered(self, piece: list[_Whole] | _Part, checkpoint: Callable[[], None]) -> list[_Answer | _Sent]:
         """Send a piece. What comes back waits for its turn, and so holds nothing of what was sent."""
         try:
             checkpoint()
-            if isinstance(piece, _Whole):
-                return self._at_once(piece) if self.server.writes_parts else self._by_driver(piece)
+            if isinstance(piece, list):
+                return self._at_once(piece) if self.server.writes_parts else list(map(self._by_driver, piece))
             upload, number, data = piece.large.upload, piece.number, piece.data
-            return _Answer(
-                piece.large, len(data), persistently(lambda: upload.send(number, data), self.pause)
-            )
+            tag = persistently(lambda: upload.send(number, data), self.pause)
+            return [_Answer(piece.large, len(data), tag)]
         finally:
-            self._budget.give_back(piece.held)
+            self._budget.give_back(
+                sum(item.held for item in piece) if isinstance(piece, list) else piece.held
+            )
 
-    def _at_once(self, whole: _Whole) -> _Sent:
-        data = b"".join(whole.origin.blocks())
-        digest = self._checked(whole.origin, whole.path, hashlib.sha256(data).hexdigest())
+    def _at_once(self, files: list[_Whole]) -> list[_Answer | _Sent]:
+        ready = [(whole.path, *self._loaded(whole)) for whole in files]
         write = self.server.write
-        stamp = persistently(lambda: write(whole.path, data, digest), self.pause)
-        return _Sent(whole.origin, whole.path, whole.size, digest, stamp)
+        stamps = self.server.write_small(ready) if len(ready) > 1 else [None]
+        sent: list[_Answer | _Sent] = []
+        for whole, (path, data, digest), stamp in zip(files, ready, stamps, strict=True):
+            if len(ready) == 1 or isinstance(stamp, StoreError):  # alone it may go, if it failed in passing
+                stamp = persistently(partial(write, path, data, digest), self.pause)
+            sent.append(_Sent(whole.origin, path, whole.size, digest, stamp))
+        return sent
+
+    def _loaded(self, whole: _Whole) -> tuple[bytes, str]:
+        """The bytes of a file, and their digest."""
+        data = b"".join(whole.origin.blocks())
+        return data, self._checked(whole.origin, whole.path, hashlib.sha256(data).hexdigest())
 
     def _by_driver(self, whole: _Whole) -> _Sent:
         with tempfile.TemporaryDirectory(prefix="mlpipe-") as scratch:
