@@ -23,6 +23,8 @@ SCHEMA_VERSION = 1
 SPEC_VARIABLE = "MLPIPE_SPEC"
 # Has the number of the descriptor by which a step's process reads its HandedCredentials.
 CREDENTIALS_VARIABLE = "MLPIPE_CREDENTIALS_FD"
+# Names the file from which the first process of an attempt reads its Private document, once.
+PRIVATE_VARIABLE = "MLPIPE_PRIVATE"
 
 StepStatus = Literal["succeeded", "failed", "terminated"]
 InputKind = Literal["file", "tabular"]
@@ -129,6 +131,65 @@ class HandedCredentials:
     schema_version: int = SCHEMA_VERSION
 
 
+NO_CREDENTIALS = HandedCredentials({}, [])
+
+
+@dataclass(frozen=True)
+class Private:
+    """What the process of an attempt is given and nothing else may hold.
+
+    ``variables`` are environment variables with secret values. A target that cannot hand this over itself
+    writes it to a file for the attempt's eyes only; PRIVATE_VARIABLE names it, and its first process removes it.
+    """
+
+    variables: dict[str, str] = field(default_factory=dict, repr=False)
+    credentials: HandedCredentials = NO_CREDENTIALS
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class CarriedFile:
+    """A file of an input: its *path* below the input ("" when the input is this file), and where it lies.
+
+    ``size`` and ``digest`` (SHA-256) are what it must have, None when that is not known.
+    """
+
+    path: str
+    url: str
+    size: int | None = None
+    digest: str | None = None
+    executable: bool = False
+
+
+@dataclass(frozen=True)
+class CarriedInput:
+    """An input that is brought to where the step runs, to the absolute *path* there.
+
+    ``digest`` is what the folder must have as a whole, None when its files say it. Files are read-only unless
+    ``writable``.
+    """
+
+    path: str
+    files: list[CarriedFile]
+    empty_folders: list[str] = field(default_factory=list)
+    digest: str | None = None
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class Carriage:
+    """What an attempt fetches to a machine that does not share the worker's disk, and where it leaves things.
+
+    ``url`` is the attempt's folder in the datastore, to which outputs, kept files and records go.
+    """
+
+    url: str
+    snapshot_url: str
+    snapshot_digest: str
+    inputs: dict[str, CarriedInput] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+
 @dataclass(frozen=True)
 class Registration:
     """What a script asks to register once its step has succeeded: one line of ``registrations.jsonl``.
@@ -182,7 +243,7 @@ class LaunchSpec:
     ``working_directory`` is where the process runs. ``environment`` holds variables that may be
     written down; values that may not are handed to the process directly. ``call`` is there when the process
     calls a Python function. With ``azureml_compat`` the process finds this package's stand-in when it imports
-    ``azureml``.
+    ``azureml``. ``carriage`` is the URL of a :class:`Carriage`, None when everything lies in place already.
     """
 
     attempt: str
@@ -197,6 +258,7 @@ class LaunchSpec:
     termination_grace_seconds: float = 10.0
     call: CallSpec | None = None
     azureml_compat: bool = False
+    carriage: str | None = None
     schema_version: int = SCHEMA_VERSION
 
 
@@ -206,7 +268,8 @@ class StepResult:
 
     ``exit_code`` is the process's own; negative is the number of the signal that ended it, None means
     that it never started. Times are seconds since the epoch. ``last_lines`` are the last lines of the
-    log, oldest first, for the error message.
+    log, oldest first, for the error message. ``out_of_memory`` says that the kernel ended a process of the
+    step because a memory limit was reached.
     """
 
     attempt: str
@@ -216,6 +279,7 @@ class StepResult:
     finished_at: float
     message: str = ""
     last_lines: list[str] = field(default_factory=list)
+    out_of_memory: bool = False
     schema_version: int = SCHEMA_VERSION
 
 

@@ -91,7 +91,7 @@ class StepDecorator(_TaskDecorator):  # type: ignore[type-arg]
         _check_mapped(signature, fixed, mapped)
         check_expansion(mapped, self._who)
         described = {"doc_md": self.function.__doc__} if _DOCS.isdisjoint(self.kwargs) else {}
-        placement = placement_of(self.kwargs.get("compute_target"), self._who)
+        placement = placement_of(self.kwargs.get("compute_target"))
         placed = attr.evolve(self, kwargs={**described, **placement, **self.kwargs})
         result = super(StepDecorator, placed)._expand(expand_input, strict=strict)
         operator: Any = result.operator  # type: ignore[attr-defined]  # of a plain XComArg, which it is

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
-from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.model.declaration import Declaration
-from airflow_mlpipe.model.environment import named_sections
 
 
 class ComputeTarget(Declaration):
@@ -16,12 +14,28 @@ class ComputeTarget(Declaration):
 
     ``pool`` and ``pool_slots`` are the Airflow pool that limits how many steps run there at once; ``queue``
     is the Airflow queue whose workers reach the target. A step's own arguments of these names win.
+    ``cost_per_hour`` is what a step there costs while it runs, in a currency of your choice.
+    ``infrastructure_retries`` is how often a step is started anew, within one try of its task, when the target
+    lost it: its machine was taken away, its pod evicted, its engine restarted.
     """
 
     name: str
     pool: str | None = None
-    pool_slots: int | None = None
+    pool_slots: Annotated[int, Field(gt=0)] | None = None
     queue: str | None = None
+    cost_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    infrastructure_retries: Annotated[int, Field(ge=0, le=100)] = 0
+
+
+class ContainerTarget(ComputeTarget):
+    """A target that runs steps in containers.
+
+    ``image`` is for steps whose environment names none. ``python`` is the interpreter in the image.
+    """
+
+    image: str | None = None
+    python: str = "python3"
+    infrastructure_retries: Annotated[int, Field(ge=0, le=100)] = 3
 
 
 class LocalTarget(ComputeTarget):
@@ -43,26 +57,3 @@ class LocalTarget(ComputeTarget):
         if python is not None and not python.startswith("/"):
             raise ValueError("python is the absolute path of an interpreter")
         return python
-
-
-_KINDS: dict[str, type[ComputeTarget]] = {"local": LocalTarget}
-
-
-def parse_targets(text: str, origin: str) -> dict[str, ComputeTarget]:
-    """The compute targets of a YAML document ``{name: {type: local, ...}}``; ``local`` is always there.
-
-    Raises DefinitionError that names *origin*, the target and the mistake.
-    """
-    targets: dict[str, ComputeTarget] = {"local": LocalTarget()}
-    for name, fields in named_sections(text, origin, "compute target"):
-        kind = fields.pop("type", None)
-        if not isinstance(kind, str) or kind not in _KINDS:
-            known = ", ".join(sorted(_KINDS))
-            raise DefinitionError(
-                f"{origin}: compute target {name!r} has type {kind!r}; known types: {known}"
-            )
-        try:
-            targets[name] = _KINDS[kind](name=name, **fields)
-        except DefinitionError as error:
-            raise DefinitionError(f"{origin}: compute target {name!r}: {error}") from None
-    return targets

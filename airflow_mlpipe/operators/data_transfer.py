@@ -69,7 +69,7 @@ class DataTransferStep(BaseOperator):
         task_id = task_id or task_id_from(name or "transfer")
         if name is not None:
             kwargs.setdefault("task_display_name", name)
-        super().__init__(task_id=task_id, **{**placement_of(compute_target, f"step {task_id!r}"), **kwargs})
+        super().__init__(task_id=task_id, **{**placement_of(compute_target), **kwargs})
         self.source = self._one("source", source, source_data_reference)
         self.destination = self._one("destination", destination, destination_data_reference)
         self.mirror = mirror

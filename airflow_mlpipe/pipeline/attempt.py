@@ -9,6 +9,7 @@ from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.reuse.code_tree import BUNDLE
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import attempt_prefix, kept_files_key, output_key
+from airflow_mlpipe.targets.contract import AttemptDirectory
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,11 @@ class AttemptPlaces:
         scratch = settings.work_directory / attempt
         records = datastore.local_path(attempt_prefix(attempt)) or scratch / "attempt"
         return cls(attempt, scratch, records, records / "outputs")
+
+    @property
+    def directory(self) -> AttemptDirectory:
+        """The attempt's records."""
+        return AttemptDirectory(self.records, self.attempt)
 
     @property
     def code(self) -> Path:

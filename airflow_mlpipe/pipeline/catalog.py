@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from airflow_mlpipe.errors import DefinitionError
-from airflow_mlpipe.model.compute import ComputeTarget, LocalTarget, parse_targets
+from airflow_mlpipe.model.compute import ComputeTarget, LocalTarget
+from airflow_mlpipe.model.compute_targets import parse_targets
 from airflow_mlpipe.model.datastore import DatastoreEntry, parse_datastores
 from airflow_mlpipe.model.environment import Environment, parse_environments
 from airflow_mlpipe.pipeline.settings import path_option

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_mlpipe.model.compute import LocalTarget
+from airflow_mlpipe.model.compute import ComputeTarget
 from airflow_mlpipe.model.entry import Command, Function, Script
 from airflow_mlpipe.model.environment import Environment
 from airflow_mlpipe.model.reuse_options import ReuseOptions
@@ -35,7 +35,7 @@ class StepDefinition:
     inputs: tuple[Any, ...]
     environment: Environment
     environment_variables: Mapping[str, str]
-    target: LocalTarget
+    target: ComputeTarget
     reuse: ReuseOptions
     call: FunctionCall | None = None
     azureml_compat: bool | None = None

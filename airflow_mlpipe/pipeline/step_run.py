@@ -105,6 +105,7 @@ class StepRun:
             self.experiment,
             self.settings,
             self.stores,
+            self.context,
             self.recorder.snapshot_kept,
         )
 

@@ -7,7 +7,7 @@ its id, so that a worker which died is replaced by another one that goes on wher
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ from typing import Literal, Protocol
 from airflow_mlpipe.errors import DocumentError, InfrastructureError
 from airflow_mlpipe.records import (
     EarlierRuns,
-    HandedCredentials,
     LaunchSpec,
+    Private,
     ReturnedValues,
     StepResult,
     from_json,
@@ -27,18 +27,19 @@ from airflow_mlpipe.store.atomic import arriving, temporary_beside, write_throug
 
 AttemptState = Literal["unknown", "running", "finished", "lost"]
 
-NO_CREDENTIALS = HandedCredentials({}, [])
+NOTHING_PRIVATE = Private()
 
 
 @dataclass(frozen=True)
 class AttemptDirectory:
-    """Where an attempt keeps its records, as the worker sees it.
+    """Where the attempt with the id *attempt* keeps its records, as the worker sees it.
 
-    A target that runs steps elsewhere may show them the same folder under another path; that one is
-    ``LaunchSpec.directory``.
+    A target that runs steps elsewhere may show them the same folder under another path, or keep the records
+    there and bring them here with ``collect``; that path is ``LaunchSpec.directory``.
     """
 
     path: Path
+    attempt: str
 
     @property
     def spec_path(self) -> Path:
@@ -104,17 +105,40 @@ class AttemptDirectory:
                     temporary.rename(self.result_path)
 
 
+@dataclass(frozen=True)
+class Mount:
+    """A path of the worker's disk that the step's process is to find under the same path."""
+
+    path: Path
+    writable: bool = False
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a target with containers starts: the reference of an image that is there or can be pulled.
+
+    ``mounts`` is empty when the container does not share the worker's disk.
+    """
+
+    image: str
+    mounts: tuple[Mount, ...] = ()
+
+
 class TargetDriver(Protocol):
     """Runs attempts on one kind of machine. Every verb is idempotent by the attempt's id."""
 
     def launch(
-        self, spec: LaunchSpec, secrets: Mapping[str, str], credentials: HandedCredentials = NO_CREDENTIALS
+        self,
+        attempt: AttemptDirectory,
+        spec: LaunchSpec,
+        private: Private = NOTHING_PRIVATE,
+        container: Container | None = None,
     ) -> None:
         """Start the attempt and return once it is known to have started, without waiting for its end.
 
-        Does nothing when the attempt is running or finished, whoever launched it. *secrets* are
-        environment variables of the step that no file holds; *credentials* are for its process only, and
-        stand in no variable either. Raises TargetError when the target
+        Does nothing when the attempt is running or finished, whoever launched it. *private* stands in no file
+        with a name on this machine, in no argument and in nothing that the target shows to others. A target
+        with containers needs a *container*. Raises TargetError when the target
         refuses the attempt, InfrastructureError when it gives no sign of life.
         """
 
@@ -139,8 +163,19 @@ class TargetDriver(Protocol):
         """How a finished attempt ended.
 
         Raises InfrastructureError when it is lost or still running, DocumentError when its result
-        cannot be read.
+        cannot be read. A target that knows better than the exit code why the attempt failed raises the kind
+        of StepError that it is: UserError when a memory limit was reached, TargetError when the image
+        cannot be had, InfrastructureError when its machine was taken away.
         """
+
+    def collect(self, attempt: AttemptDirectory) -> None:
+        """Bring the records of an attempt to its directory here, as far as it has written them.
+
+        Nothing to do where they are written there at once. Raises StoreError or InfrastructureError.
+        """
+
+    def discard(self, attempt: AttemptDirectory) -> None:
+        """Take away what the target keeps of an attempt that is over, besides its records; twice is fine."""
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from typing import NamedTuple
 import psutil
 
 from airflow_mlpipe.errors import InfrastructureError, TargetError
-from airflow_mlpipe.records import CREDENTIALS_VARIABLE, HandedCredentials, LaunchSpec, StepResult
-from airflow_mlpipe.targets.contract import NO_CREDENTIALS, AttemptDirectory, AttemptState
+from airflow_mlpipe.records import CREDENTIALS_VARIABLE, LaunchSpec, Private, StepResult
+from airflow_mlpipe.targets.contract import NOTHING_PRIVATE, AttemptDirectory, AttemptState, Container
 from airflow_mlpipe.targets.handing import handed_over
 from airflow_mlpipe.targets.log_lines import LogLines
 
@@ -56,22 +56,25 @@ class LocalDriver:
         self._supervisors: dict[AttemptDirectory, subprocess.Popen[bytes]] = {}
 
     def launch(
-        self, spec: LaunchSpec, secrets: Mapping[str, str], credentials: HandedCredentials = NO_CREDENTIALS
+        self,
+        attempt: AttemptDirectory,
+        spec: LaunchSpec,
+        private: Private = NOTHING_PRIVATE,
+        container: Container | None = None,
     ) -> None:
         """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`; a lost attempt is started again.
 
-        The step inherits the worker's environment without Airflow's settings, then *secrets*, then the
-        spec's variables.
+        The step inherits the worker's environment without Airflow's settings, then the private variables,
+        then the spec's.
         """
-        attempt = AttemptDirectory(Path(spec.directory).absolute())
         if self.status(attempt) in ("running", "finished"):
             return
         if _heartbeat(attempt) is not None:
             _kill(_processes_of(attempt))
         attempt.path.mkdir(parents=True, exist_ok=True)
         attempt.write_spec(spec)
-        with handed_over(credentials) as descriptor:
-            supervisor = self._start_supervisor(attempt, secrets, descriptor)
+        with handed_over(private.credentials) as descriptor:
+            supervisor = self._start_supervisor(attempt, private.variables, descriptor)
         self._supervisors[attempt] = supervisor
         self._await_first_sign(attempt, supervisor)
 
@@ -140,6 +143,12 @@ class LocalDriver:
                 + _quoted(self._last_lines(attempt) if state == "lost" else [])
             )
         return attempt.read_result()
+
+    def collect(self, attempt: AttemptDirectory) -> None:
+        """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`; the records are here."""
+
+    def discard(self, attempt: AttemptDirectory) -> None:
+        """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`; nothing is kept."""
 
     def _start_supervisor(
         self, attempt: AttemptDirectory, secrets: Mapping[str, str], descriptor: int | None

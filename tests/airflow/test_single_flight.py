@@ -204,7 +204,7 @@ def test_a_step_that_outlived_its_worker_is_joined_and_not_started_again(
 
 def start_again(dags: DagFiles, attempt: str) -> str:
     """Start what *attempt* did as another attempt, which belongs to nobody here; its id."""
-    before = AttemptDirectory(dags.store / attempt_prefix(attempt)).read_spec()
+    before = AttemptDirectory(dags.store / attempt_prefix(attempt), attempt).read_spec()
     orphan = f"orphan-of-{attempt}"
     directory = dags.store / attempt_prefix(orphan)
     (directory / "outputs").mkdir(parents=True)
@@ -225,7 +225,9 @@ def start_again(dags: DagFiles, attempt: str) -> str:
             name: dataclasses.replace(out, path=moved(out.path)) for name, out in before.outputs.items()
         },
     )
-    LocalDriver(runtime_bundle(Settings.read().cache_directory)).launch(spec, {})
+    LocalDriver(runtime_bundle(Settings.read().cache_directory)).launch(
+        AttemptDirectory(directory, orphan), spec
+    )
     return orphan
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.get_provider_info import OPTIONS, get_provider_info
-from airflow_mlpipe.model.compute import parse_targets
+from airflow_mlpipe.model.compute_targets import parse_targets
 from airflow_mlpipe.model.datastore import parse_datastores
 from airflow_mlpipe.model.environment import parse_environments
 from airflow_mlpipe.pipeline.doctor.finding import Finding, fail, ok, warn

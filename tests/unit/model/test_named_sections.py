@@ -6,7 +6,7 @@ import pytest
 
 from airflow_mlpipe import Environment, LocalTarget
 from airflow_mlpipe.errors import DefinitionError
-from airflow_mlpipe.model.compute import parse_targets
+from airflow_mlpipe.model.compute_targets import parse_targets
 from airflow_mlpipe.model.environment import parse_environments
 
 
@@ -42,9 +42,15 @@ def test_an_empty_file_names_nothing(text: str) -> None:
         ("a: local", "targets.yaml: compute target 'a' must be a name with fields; it is 'local'"),
         ("a: {name: b, type: local}", "compute target 'a' repeats its name as a field"),
         ("a: {type: local, 1: x}", "compute target 'a' has the field 1; a field is a text"),
-        ("a: {type: [local]}", r"compute target 'a' has type \['local'\]; known types: local"),
-        ("a: {type: slurm}", "compute target 'a' has type 'slurm'; known types: local"),
-        ("a:", "compute target 'a' has type None; known types: local"),
+        (
+            "a: {type: [local]}",
+            r"compute target 'a' has type \['local'\]; known types: docker, kubernetes, local, remote",
+        ),
+        (
+            "a: {type: slurm}",
+            "compute target 'a' has type 'slurm'; known types: docker, kubernetes, local, remote",
+        ),
+        ("a:", "compute target 'a' has type None; known types: docker, kubernetes, local, remote"),
         ("a: {type: local, gpus: 1}", "targets.yaml: compute target 'a': LocalTarget.gpus: Extra inputs"),
     ],
 )

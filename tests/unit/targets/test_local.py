@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from airflow_mlpipe.errors import DocumentError, InfrastructureError, TargetError
-from airflow_mlpipe.records import HandedCredentials, LaunchSpec, RunInfo, StepResult, to_json
+from airflow_mlpipe.records import HandedCredentials, LaunchSpec, Private, RunInfo, StepResult, to_json
 from airflow_mlpipe.targets.contract import AttemptDirectory, TargetDriver
 from airflow_mlpipe.targets.local import LocalDriver
 from airflow_mlpipe.targets.runtime_bundle import runtime_bundle
@@ -42,7 +42,7 @@ def driver(bundle: Path) -> LocalDriver:
 
 @pytest.fixture
 def attempt(tmp_path: Path) -> Iterator[AttemptDirectory]:
-    attempt = AttemptDirectory(tmp_path / "attempt")
+    attempt = AttemptDirectory(tmp_path / "attempt", "attempt-1")
     yield attempt
     for process in psutil.process_iter():  # a failed test leaves nothing running
         try:
@@ -100,7 +100,7 @@ def test_an_attempt_is_unknown_then_running_then_finished(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step, go: Path
 ) -> None:
     assert driver.status(attempt) == "unknown"
-    driver.launch(step("sh", "-c", UNTIL_GO), {})
+    driver.launch(attempt, step("sh", "-c", UNTIL_GO))
     assert driver.status(attempt) == "running"
     go.touch()
     assert finish(driver, attempt).status == "succeeded"
@@ -110,22 +110,22 @@ def test_an_attempt_is_unknown_then_running_then_finished(
 def test_launching_a_running_or_finished_attempt_does_nothing(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step, go: Path
 ) -> None:
-    driver.launch(step("sh", "-c", UNTIL_GO), {})
+    driver.launch(attempt, step("sh", "-c", UNTIL_GO))
     before = heartbeat(attempt)["pid"]
-    driver.launch(step("sh", "-c", UNTIL_GO), {})
+    driver.launch(attempt, step("sh", "-c", UNTIL_GO))
     assert heartbeat(attempt)["pid"] == before
     go.touch()
     finish(driver, attempt)
-    driver.launch(step("sh", "-c", UNTIL_GO), {})
+    driver.launch(attempt, step("sh", "-c", UNTIL_GO))
     assert list(driver.logs(attempt)) == ["started", "done"]
 
 
 def test_another_driver_joins_a_running_attempt(
     driver: LocalDriver, bundle: Path, attempt: AttemptDirectory, step: Step, go: Path
 ) -> None:
-    driver.launch(step("sh", "-c", UNTIL_GO), {})
+    driver.launch(attempt, step("sh", "-c", UNTIL_GO))
     other = LocalDriver(bundle)
-    other.launch(step("sh", "-c", UNTIL_GO), {})
+    other.launch(attempt, step("sh", "-c", UNTIL_GO))
     assert other.status(attempt) == "running"
     go.touch()
     assert list(other.logs(attempt)) == ["started", "done"]
@@ -138,7 +138,9 @@ def test_an_attempt_outlives_the_process_that_launched_it(
     code = (
         "import sys; from pathlib import Path; from airflow_mlpipe.records import *;"
         "from airflow_mlpipe.targets.local import LocalDriver;"
-        "LocalDriver(Path(sys.argv[1])).launch(from_json(LaunchSpec, Path(sys.argv[2]).read_text()), {})"
+        "from airflow_mlpipe.targets.contract import AttemptDirectory;"
+        "spec = from_json(LaunchSpec, Path(sys.argv[2]).read_text());"
+        "LocalDriver(Path(sys.argv[1])).launch(AttemptDirectory(Path(spec.directory), spec.attempt), spec)"
     )
     given = tmp_path / "given.json"
     given.write_text(to_json(step("sh", "-c", UNTIL_GO)))
@@ -152,7 +154,7 @@ def test_two_launches_at_once_start_one_step(
     bundle: Path, attempt: AttemptDirectory, step: Step, go: Path
 ) -> None:
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: LocalDriver(bundle).launch(step("sh", "-c", UNTIL_GO), {}), range(4)))
+        list(pool.map(lambda _: LocalDriver(bundle).launch(attempt, step("sh", "-c", UNTIL_GO)), range(4)))
     go.touch()
     driver = LocalDriver(bundle)
     finish(driver, attempt)
@@ -162,7 +164,7 @@ def test_two_launches_at_once_start_one_step(
 def test_a_short_step_is_followed_without_delay(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step
 ) -> None:
-    driver.launch(step("true"), {})
+    driver.launch(attempt, step("true"))
     finish(driver, attempt)
     ended = attempt.result_path.stat().st_mtime
     assert list(driver.logs(attempt)) == []
@@ -172,7 +174,7 @@ def test_a_short_step_is_followed_without_delay(
 def test_logs_end_when_the_supervisor_does_even_after_a_long_silence(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step, go: Path
 ) -> None:
-    driver.launch(step("sh", "-c", UNTIL_GO), {})
+    driver.launch(attempt, step("sh", "-c", UNTIL_GO))
     lines = driver.logs(attempt)
     assert next(lines) == "started"
     go.touch()
@@ -180,7 +182,7 @@ def test_logs_end_when_the_supervisor_does_even_after_a_long_silence(
 
 
 def test_logs_continue_from_an_offset(driver: LocalDriver, attempt: AttemptDirectory, step: Step) -> None:
-    driver.launch(step("printf", "one\\ntwo\\n"), {})
+    driver.launch(attempt, step("printf", "one\\ntwo\\n"))
     finish(driver, attempt)
     assert list(driver.logs(attempt, offset=4)) == ["two"]
 
@@ -196,7 +198,7 @@ def test_arguments_reach_the_step_unchanged(
 ) -> None:
     arguments = ["a b", 'quo"te', "it's", "two\nlines", "*", "$HOME", "", "grüße 漢字"]
     driver.launch(
-        step(sys.executable, "-c", "import json, sys; print(json.dumps(sys.argv[1:]))", *arguments), {}
+        attempt, step(sys.executable, "-c", "import json, sys; print(json.dumps(sys.argv[1:]))", *arguments)
     )
     finish(driver, attempt)
     assert json.loads("".join(driver.logs(attempt))) == arguments
@@ -205,9 +207,8 @@ def test_arguments_reach_the_step_unchanged(
 def test_secrets_reach_the_step_and_no_file(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step, tmp_path: Path
 ) -> None:
-    driver.launch(
-        step(sys.executable, "-c", "import os; print(len(os.environ['TOKEN']))"), {"TOKEN": "s3cret!"}
-    )
+    private = Private({"TOKEN": "s3cret!"})
+    driver.launch(attempt, step(sys.executable, "-c", "import os; print(len(os.environ['TOKEN']))"), private)
     finish(driver, attempt)
     assert list(driver.logs(attempt)) == ["7"]
     for path in tmp_path.rglob("*"):
@@ -224,7 +225,7 @@ secret = "s3" + "cret!"
 print(secret in handed, any(secret in value for value in os.environ.values()))
 """
     handed = HandedCredentials({"s3://raw": 0}, [{"secret": "s3cret!"}])
-    driver.launch(step(sys.executable, "-c", program), {}, handed)
+    driver.launch(attempt, step(sys.executable, "-c", program), Private(credentials=handed))
     finish(driver, attempt)
     assert list(driver.logs(attempt)) == ["True False"]
     for path in tmp_path.rglob("*"):
@@ -235,13 +236,15 @@ def test_credentials_that_the_worker_was_handed_itself_are_not_passed_on(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLPIPE_CREDENTIALS_FD", "99")
-    driver.launch(step(sys.executable, "-c", "import os; print('MLPIPE_CREDENTIALS_FD' in os.environ)"), {})
+    driver.launch(
+        attempt, step(sys.executable, "-c", "import os; print('MLPIPE_CREDENTIALS_FD' in os.environ)")
+    )
     finish(driver, attempt)
     assert list(driver.logs(attempt)) == ["False"]
 
 
 def test_the_spec_is_for_its_owner_only(driver: LocalDriver, attempt: AttemptDirectory, step: Step) -> None:
-    driver.launch(step("true"), {})
+    driver.launch(attempt, step("true"))
     assert stat.S_IMODE(attempt.spec_path.stat().st_mode) == 0o600
     assert attempt.read_spec() == step("true")
 
@@ -257,7 +260,7 @@ def test_airflows_settings_stay_with_the_worker(
         monkeypatch.delenv(name)  # what steps do see
     monkeypatch.setenv("ORDINARY", "kept")
     code = "import os; print(sorted(name for name in os.environ if 'AIRFLOW_' in name or name == 'ORDINARY'))"
-    driver.launch(step(sys.executable, "-c", code), {})
+    driver.launch(attempt, step(sys.executable, "-c", code))
     finish(driver, attempt)
     assert list(driver.logs(attempt)) == ["['ORDINARY']"]
 
@@ -266,7 +269,7 @@ def test_the_users_python_path_comes_first(
     driver: LocalDriver, bundle: Path, attempt: AttemptDirectory, step: Step, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
-    driver.launch(step("sh", "-c", "echo $PYTHONPATH"), {})
+    driver.launch(attempt, step("sh", "-c", "echo $PYTHONPATH"))
     finish(driver, attempt)
     assert list(driver.logs(attempt)) == [f"/somewhere:{bundle}/fallback"]
 
@@ -274,7 +277,7 @@ def test_the_users_python_path_comes_first(
 def test_a_supervisor_that_was_killed_makes_the_attempt_lost(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step
 ) -> None:
-    driver.launch(step("sleep", "60"), {})
+    driver.launch(attempt, step("sleep", "60"))
     kill_supervisor(driver, attempt)
     assert list(driver.logs(attempt)) == []
     with pytest.raises(InfrastructureError, match="it is lost: its supervisor was killed"):
@@ -285,12 +288,12 @@ def test_a_lost_attempt_is_started_again_without_its_leftovers(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step, go: Path, tmp_path: Path
 ) -> None:
     orphan = "setsid sh -c 'echo $$ > orphan; exec sleep 60' & sleep 60"
-    driver.launch(step("sh", "-c", orphan), {})
+    driver.launch(attempt, step("sh", "-c", orphan))
     note = tmp_path / "orphan"
     wait_until(lambda: note.exists() and note.read_text())
     kill_supervisor(driver, attempt)
     go.touch()
-    driver.launch(step("sh", "-c", UNTIL_GO), {})
+    driver.launch(attempt, step("sh", "-c", UNTIL_GO))
     assert finish(driver, attempt).status == "succeeded"
     assert not psutil.pid_exists(int(note.read_text()))
 
@@ -298,7 +301,7 @@ def test_a_lost_attempt_is_started_again_without_its_leftovers(
 def test_an_attempt_whose_process_id_was_given_away_is_lost(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step
 ) -> None:
-    driver.launch(step("sleep", "60"), {})
+    driver.launch(attempt, step("sleep", "60"))
     beat = heartbeat(attempt)
     os.kill(beat["pid"], signal.SIGKILL)
     attempt.heartbeat_path.write_text(json.dumps({**beat, "pid": os.getpid()}))
@@ -340,7 +343,7 @@ def test_a_heartbeat_that_cannot_be_read_is_none(
 def test_terminating_ends_the_step_and_twice_is_fine(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step
 ) -> None:
-    driver.launch(step("sleep", "60"), {})
+    driver.launch(attempt, step("sleep", "60"))
     driver.terminate(attempt)
     assert (driver.result(attempt).status, driver.result(attempt).exit_code) == ("terminated", -15)
     first = attempt.result_path.read_bytes()
@@ -351,7 +354,7 @@ def test_terminating_ends_the_step_and_twice_is_fine(
 def test_terminating_what_ended_by_itself_changes_nothing(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step
 ) -> None:
-    driver.launch(step("true"), {})
+    driver.launch(attempt, step("true"))
     finish(driver, attempt)
     driver.terminate(attempt)
     assert driver.result(attempt).status == "succeeded"
@@ -367,7 +370,7 @@ def test_terminating_what_was_never_launched_does_nothing(
 def test_a_lost_attempt_is_terminated_with_everything_it_started(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step, tmp_path: Path
 ) -> None:
-    driver.launch(step("sh", "-c", "setsid sh -c 'echo $$ > orphan; exec sleep 60' & sleep 60"), {})
+    driver.launch(attempt, step("sh", "-c", "setsid sh -c 'echo $$ > orphan; exec sleep 60' & sleep 60"))
     note = tmp_path / "orphan"
     wait_until(lambda: note.exists() and note.read_text())
     kill_supervisor(driver, attempt)
@@ -379,7 +382,7 @@ def test_a_lost_attempt_is_terminated_with_everything_it_started(
 def test_a_supervisor_that_does_not_react_is_killed(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step
 ) -> None:
-    driver.launch(step("sleep", "60", termination_grace_seconds=0.0), {})
+    driver.launch(attempt, step("sleep", "60", termination_grace_seconds=0.0))
     os.kill(heartbeat(attempt)["pid"], signal.SIGSTOP)
     driver.terminate(attempt)
     result = driver.result(attempt)
@@ -388,7 +391,7 @@ def test_a_supervisor_that_does_not_react_is_killed(
 
 
 def test_a_running_attempt_has_no_result(driver: LocalDriver, attempt: AttemptDirectory, step: Step) -> None:
-    driver.launch(step("sleep", "60"), {})
+    driver.launch(attempt, step("sleep", "60"))
     with pytest.raises(InfrastructureError, match="it is running"):
         driver.result(attempt)
 
@@ -396,7 +399,7 @@ def test_a_running_attempt_has_no_result(driver: LocalDriver, attempt: AttemptDi
 def test_a_result_of_another_schema_is_refused(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step
 ) -> None:
-    driver.launch(step("true"), {})
+    driver.launch(attempt, step("true"))
     finish(driver, attempt)
     attempt.result_path.write_text('{"schema_version": 2}')
     with pytest.raises(DocumentError, match="schema_version 2"):
@@ -407,13 +410,13 @@ def test_a_supervisor_that_cannot_start_is_an_error_with_its_last_words(
     tmp_path: Path, attempt: AttemptDirectory, step: Step
 ) -> None:
     with pytest.raises(TargetError, match=r"(?s)ended with code 1.*No module named 'airflow_mlpipe'"):
-        LocalDriver(tmp_path).launch(step("true"), {})
+        LocalDriver(tmp_path).launch(attempt, step("true"))
 
 
 def test_a_missing_program_is_a_result_not_an_error(
     driver: LocalDriver, attempt: AttemptDirectory, step: Step
 ) -> None:
-    driver.launch(step("no-such-program"), {})
+    driver.launch(attempt, step("no-such-program"))
     result = finish(driver, attempt)
     assert (result.status, result.exit_code) == ("failed", None)
     assert "'no-such-program'" in result.message

@@ -1,0 +1,1 @@
+"""Compute targets as Airflow knows them: their connections, and the drivers that run steps there."""
