@@ -96,6 +96,8 @@ def get_commands() -> list[GroupCommand]:
                 _GC,
                 _DATASET,
                 _MODEL,
+                _TARGET,
+                _ENVIRONMENT,
                 _DOCTOR,
                 _TRANSFER,
             ],
@@ -361,6 +363,61 @@ _MODEL = GroupCommand(
             ),
             "model download digits --to /tmp",
             body="model.download",
+        ),
+    ],
+)
+_TARGET = GroupCommand(
+    name="target",
+    help="List compute targets, and show what they would start",
+    subcommands=[
+        _command(
+            "list",
+            "List the compute targets that steps may name",
+            (_OUTPUT,),
+            "target list",
+            body="target.list_all",
+        ),
+        _command(
+            "show",
+            "Show what a compute target would start, such as the pod of a Kubernetes target",
+            (Arg(("name",), help="The name of the target"), _OUTPUT),
+            "target show a100",
+            "target show a100 -o json",
+            body="target.show",
+        ),
+    ],
+)
+_ENVIRONMENT_NAME = Arg(("name",), help="The name of the environment")
+_ON_TARGET = Arg(
+    ("--target",),
+    help="The compute target that it is for (default: the image builder if it has an image, else local)",
+)
+_ENVIRONMENT = GroupCommand(
+    name="environment",
+    help="List, show and build the environments that steps may name",
+    subcommands=[
+        _command(
+            "list",
+            "List the environments that steps may name",
+            (_OUTPUT,),
+            "environment list",
+            body="environment.list_all",
+        ),
+        _command(
+            "show",
+            "Show what counts of an environment, and whether it is built; nothing is resolved or built",
+            (_ENVIRONMENT_NAME, _ON_TARGET, _OUTPUT),
+            "environment show sklearn",
+            "environment show sklearn --target a100 -o json",
+            body="environment.show",
+        ),
+        _command(
+            "build",
+            "Build an environment before a step needs it; done when it is there already",
+            (_ENVIRONMENT_NAME, _ON_TARGET, _OUTPUT),
+            "environment build sklearn",
+            "environment build sklearn --target a100",
+            body="environment.build",
         ),
     ],
 )

@@ -1,0 +1,143 @@
+"""A node pool of a Kubernetes cluster, and what a step gets there."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from airflow_mlpipe.errors import DefinitionError
+from airflow_mlpipe.model.compute import ContainerTarget
+from airflow_mlpipe.model.kubernetes_texts import (
+    AbsolutePath,
+    Amount,
+    Cpu,
+    LabelValue,
+    Namespace,
+    ObjectName,
+    QualifiedName,
+    SecretReference,
+    VariableName,
+)
+from airflow_mlpipe.model.node_pool import NodePool
+from airflow_mlpipe.model.pod_patch import checked_patch
+from airflow_mlpipe.model.taints import parse_toleration
+from airflow_mlpipe.model.volume import Volume
+
+# A user of this number is in few images, and need not be: a step writes to folders that it is given.
+ORDINARY_USER = 1000
+
+UserId = Annotated[int, Field(ge=0, lt=2**31)]
+PullPolicy = Literal["Always", "IfNotPresent", "Never"]
+TimeOut = Annotated[timedelta, Field(gt=timedelta(0))]
+
+
+class KubernetesTarget(ContainerTarget):
+    """A node pool of a Kubernetes cluster: each attempt of a step is a pod there.
+
+    The cluster is that of the Airflow connection ``kubernetes_conn_id``, unless ``in_cluster``,
+    ``config_file`` or ``cluster_context`` say otherwise; ``namespace`` is that of the connection by default.
+
+    ``cpu`` is what the pod requests; it is limited by ``cpu_limit`` only. ``memory`` is request and limit, so
+    that a step ends at its own limit and not at its neighbours' cost. ``gpus`` of the kind ``gpu_resource``
+    bring the toleration of the taint of that name with them. ``node_pool`` is a :class:`NodePool` or its
+    text; ``spot`` asks for its spot nodes. ``tolerations`` are taints as ``kubectl taint`` writes them, such
+    as ``sku=gpu:NoSchedule``. ``ephemeral_storage`` is disk for the step's own folders, ``shared_memory`` the
+    size of ``/dev/shm``, which counts as memory.
+
+    The container runs as ``run_as_user``; None is the image's own user, who must not be root unless
+    ``run_as_root`` says so. ``fs_group`` is the group of its volumes. ``secrets`` maps environment variables
+    to values of Kubernetes Secrets, ``SECRET/KEY``. ``driver_image`` is an image that has the fsspec driver
+    of the datastore, for images that lack it. ``pod_patch`` is merged over the pod as ``kubectl patch`` does.
+
+    A pod may wait ``schedule_timeout`` for a node, then ``image_pull_timeout`` for its images, then
+    ``startup_timeout`` until it runs. With ``keep_failed_pods`` one that failed stays to be looked at. With a
+    ``pool`` and no ``pool_slots``, a step takes as many slots as it has GPUs.
+    """
+
+    type: Literal["kubernetes"] = "kubernetes"
+
+    kubernetes_conn_id: str | None = "kubernetes_default"
+    in_cluster: bool | None = None
+    config_file: AbsolutePath | None = None
+    cluster_context: str | None = None
+    namespace: Namespace | None = None
+
+    cpu: Cpu | None = None
+    cpu_limit: Cpu | None = None
+    memory: Amount | None = None
+    gpus: Annotated[int, Field(ge=0)] = 0
+    gpu_resource: QualifiedName = "nvidia.com/gpu"
+    ephemeral_storage: Amount | None = None
+    shared_memory: Amount | None = None
+    volumes: tuple[Volume, ...] = ()
+
+    node_pool: NodePool | None = None
+    spot: bool = False
+    tolerations: tuple[str, ...] = ()
+    priority_class: ObjectName | None = None
+    kueue_queue: LabelValue | None = None
+
+    image_pull_policy: PullPolicy | None = None
+    image_pull_secrets: tuple[ObjectName, ...] = ()
+    driver_image: str | None = None
+
+    service_account: ObjectName | None = None
+    automount_service_account_token: bool = False
+    run_as_user: UserId | None = ORDINARY_USER
+    run_as_group: UserId | None = None
+    fs_group: UserId | None = None
+    run_as_root: bool = False
+    secrets: dict[VariableName, SecretReference] = Field(default_factory=dict)
+
+    labels: dict[QualifiedName, LabelValue] = Field(default_factory=dict)
+    annotations: dict[QualifiedName, str] = Field(default_factory=dict)
+    pod_patch: dict[str, Any] = Field(default_factory=dict)
+
+    schedule_timeout: TimeOut = timedelta(minutes=30)
+    image_pull_timeout: TimeOut = timedelta(minutes=20)
+    startup_timeout: TimeOut = timedelta(minutes=5)
+    keep_failed_pods: bool = False
+
+    def __init__(self, name: str = "kubernetes", **values: Any) -> None:
+        if values.get("run_as_root"):
+            values.setdefault("run_as_user", None)
+        if values.get("pool") is not None and values.get("pool_slots") is None and values.get("gpus"):
+            values["pool_slots"] = values["gpus"]
+        super().__init__(name=name, **values)
+        if self.in_cluster and (self.config_file or self.cluster_context):
+            raise DefinitionError(
+                "KubernetesTarget.in_cluster: the worker's cluster has no config_file and no cluster_context"
+            )
+        if self.run_as_user == 0 and not self.run_as_root:
+            raise DefinitionError(
+                "KubernetesTarget.run_as_user: user 0 is root; set run_as_root to allow that"
+            )
+        if self.spot and (self.node_pool is None or self.node_pool.provider is None):
+            raise DefinitionError(
+                "KubernetesTarget.spot: only a provider's pool, such as NodePool.gke('a100'), tells its spot "
+                "nodes apart; else name their label in node_pool and their taint in tolerations"
+            )
+        paths = [volume.mount_path for volume in self.volumes]
+        if twice := sorted(path for path in set(paths) if paths.count(path) > 1):
+            raise DefinitionError(f"KubernetesTarget.volumes: two of them are mounted at {twice[0]}")
+        if self.shared_memory and "/dev/shm" in paths:  # noqa: S108  # the container's own
+            raise DefinitionError("KubernetesTarget.volumes: /dev/shm is what shared_memory mounts")
+
+    @field_validator("node_pool", mode="before")
+    @classmethod
+    def _pool_of_text(cls, pool: object) -> object:
+        return NodePool.parse(pool) if isinstance(pool, str) else pool
+
+    @field_validator("tolerations")
+    @classmethod
+    def _tolerations_are_taints(cls, tolerations: tuple[str, ...]) -> tuple[str, ...]:
+        for taint in tolerations:
+            parse_toleration(taint)
+        return tolerations
+
+    @field_validator("pod_patch")
+    @classmethod
+    def _patch_leaves_what_makes_it_a_step(cls, patch: dict[str, Any]) -> dict[str, Any]:
+        return checked_patch(patch)

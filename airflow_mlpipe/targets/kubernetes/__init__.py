@@ -1,0 +1,1 @@
+"""Steps as pods of a Kubernetes cluster."""
