@@ -62,6 +62,8 @@ def _lines(explanation: Explanation) -> Iterator[str]:
     yield explanation.verdict
     if explanation.record.status == "succeeded" and not explanation.record.sealed:
         yield "Its outputs were not kept for reuse."
+    if explanation.took is not None:
+        yield explanation.took
     yield ""
     if explanation.baseline is None:
         yield "There is no earlier run to compare it with."

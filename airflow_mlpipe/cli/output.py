@@ -26,11 +26,17 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, *, columns: Seque
 
 def print_document(document: Mapping[str, Any], output: str, text: str) -> None:
     """Print *document* in the format *output*; people are shown *text* in its place."""
+    if output == "table":
+        print_text(text)
+        return
     with results():
-        if output == "table":
-            print(printable(text))
-        else:
-            _print_data(dict(document), output)
+        _print_data(dict(document), output)
+
+
+def print_text(text: str) -> None:
+    """Print *text*, for people."""
+    with results():
+        print(printable(text))
 
 
 def printable(text: str) -> str:

@@ -15,9 +15,10 @@ from airflow_mlpipe.cli.command import command
 from airflow_mlpipe.cli.dags import dag_in_file, find_dag
 from airflow_mlpipe.cli.output import print_document, print_rows
 from airflow_mlpipe.errors import DefinitionError
+from airflow_mlpipe.pipeline.costs import Expense
 from airflow_mlpipe.pipeline.planning.plan import Plan, PlannedStep
 from airflow_mlpipe.pipeline.planning.planner import plan
-from airflow_mlpipe.reuse.phrases import by_reason, listing, span
+from airflow_mlpipe.reuse.phrases import by_reason, listing
 
 SOMETHING_TO_DO = 3
 
@@ -60,7 +61,7 @@ def rows_of(planned: Plan) -> Iterator[dict[str, str]]:
 
 def _row(task_id: str, chosen: list[PlannedStep], of: int) -> dict[str, str]:
     first = chosen[0]
-    saved = sum(step.saved_seconds or 0 for step in chosen)
+    saved = sum((Expense(step.saved_seconds or 0.0, step.saved_cost) for step in chosen), Expense())
     mapped = first.map_index >= 0
     instances = ((step.map_index, _alike(step), step.reason) for step in chosen)
     why = by_reason(instances) if mapped else [first.reason]
@@ -69,7 +70,7 @@ def _row(task_id: str, chosen: list[PlannedStep], of: int) -> dict[str, str]:
         "task": task_id,
         "action": f"{first.action} {len(chosen)} of {of}" if mapped else first.action,
         "why": "\n".join([*why, *([f"reads {listing([*pins])}"] if pins else [])]),
-        "saves": span(saved) if saved else "",
+        "saves": str(saved) if saved.seconds else "",
     }
 
 

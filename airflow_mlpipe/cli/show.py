@@ -12,12 +12,13 @@ from airflow_mlpipe.cli.command import command
 from airflow_mlpipe.cli.output import print_document
 from airflow_mlpipe.cli.selection import Selected, select
 from airflow_mlpipe.errors import NotFoundError
+from airflow_mlpipe.pipeline.costs import Expense
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.reuse.explain import parameters_in_words
-from airflow_mlpipe.reuse.phrases import short, span
+from airflow_mlpipe.reuse.phrases import amount, short
 from airflow_mlpipe.store.layout import kept_files_key
-from airflow_mlpipe.store.manifest import Manifest, ManifestOutput
+from airflow_mlpipe.store.manifest import Manifest, ManifestCompute, ManifestOutput
 from airflow_mlpipe.store.progress import readable_size
 from airflow_mlpipe.store.run_record import RunRecord
 from airflow_mlpipe.store.signature import Keyring
@@ -45,6 +46,8 @@ def _record_lines(record: RunRecord) -> Iterator[str]:
     yield f"  why          {record.why}"
     yield f"  decided      {_moment(record.decided_at)}"
     yield f"  fingerprint  {record.fingerprint}"
+    if record.lost_seconds is not None:
+        yield f"  lost         {Expense(record.lost_seconds, record.lost_cost)} to infrastructure"
 
 
 def _manifest_lines(selected: Selected, manifest: Manifest, keyring: Keyring) -> Iterator[str]:
@@ -54,7 +57,9 @@ def _manifest_lines(selected: Selected, manifest: Manifest, keyring: Keyring) ->
         yield f"  (in place of what {selected.record.step} handed on)"
     yield f"  fingerprint  {manifest.fingerprint}"
     yield f"  sealed       {_moment(manifest.sealed_at)}, by version {manifest.provider_version}"
-    yield f"  ran          {span(manifest.seconds)} on {made_by.host}, try {made_by.try_number}"
+    yield f"  ran          {Expense.of(manifest)} on {made_by.host}, try {made_by.try_number}"
+    if manifest.compute is not None:
+        yield f"  target       {_compute_words(manifest.compute)}"
     yield f"  experiment   {made_by.experiment}"
     yield f"  attempt      {made_by.attempt}"
     yield f"  datastore    {selected.datastore.url}"
@@ -90,6 +95,11 @@ def _signature_words(manifest: Manifest, keyring: Keyring) -> str:
         return "none"
     checked = "" if keyring.key_ids else ", not checked: [mlpipe] signing_key is empty"
     return f"by key {manifest.signature.key_id}{checked}"
+
+
+def _compute_words(compute: ManifestCompute) -> str:
+    price = compute.cost_per_hour
+    return f"{compute.target}, {compute.type}" + ("" if price is None else f", {amount(price)} an hour")
 
 
 def _output_words(selected: Selected, manifest: Manifest, output: ManifestOutput) -> str:

@@ -123,7 +123,7 @@ def readable_manifest(fingerprint: str, stores: Stores) -> tuple[Datastore, Mani
 
 def candidate_of(manifest: Manifest) -> Candidate:
     """The manifest as the decision sees it."""
-    return Candidate(manifest.producer.step, manifest.sealed_at, manifest.seconds)
+    return Candidate(manifest.producer.step, manifest.sealed_at, manifest.seconds, manifest.cost)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_mlpipe.model.reference import PipelineDataReference
+from airflow_mlpipe.pipeline.costs import rounded
 from airflow_mlpipe.pipeline.outcome import Outcome
 from airflow_mlpipe.pipeline.xcom import is_usable_key
 from airflow_mlpipe.reuse.phrases import listing
@@ -61,8 +62,9 @@ def handed_on(outcome: Outcome, outputs: Iterable[str]) -> HandedOn:
 def decision_document(outcome: Outcome) -> dict[str, Any]:
     """The decision as XCom ``mlpipe_decision`` carries it: plain JSON, for people, links and programs.
 
-    ``action`` is ``reused`` or ``ran``; ``seconds`` is what the step took when it ran, ``saved_seconds`` what
-    its reuse spared; ``producer`` is the task instance that ran it.
+    ``action`` is ``reused`` or ``ran``; ``seconds`` and ``cost`` are what the step took when it ran,
+    ``saved_seconds`` and ``saved_cost`` what its reuse spared; ``producer`` is the task instance that ran it.
+    What it cost is None when its compute target had no price.
     """
     decision, manifest = outcome.decision, outcome.manifest
     return {
@@ -72,8 +74,10 @@ def decision_document(outcome: Outcome) -> dict[str, Any]:
         "kinds": [reason.kind for reason in decision.reasons],
         "fingerprint": manifest.fingerprint,
         "sealed": outcome.sealed,
-        "seconds": round(manifest.seconds, 3),
-        "saved_seconds": None if decision.saved_seconds is None else round(decision.saved_seconds, 3),
+        "seconds": rounded(manifest.seconds, 3),
+        "cost": rounded(manifest.cost, 4),
+        "saved_seconds": rounded(decision.saved_seconds, 3),
+        "saved_cost": rounded(decision.saved_cost, 4),
         "producer": manifest.producer.instance.model_dump(mode="json"),
         "attempt": manifest.producer.attempt,
     }

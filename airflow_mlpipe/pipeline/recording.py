@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from airflow_mlpipe.errors import StoreError
+from airflow_mlpipe.errors import DocumentError, StoreError
+from airflow_mlpipe.pipeline.costs import Expense
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.lookup import Sensing
 from airflow_mlpipe.pipeline.outcome import Outcome
@@ -37,12 +38,14 @@ class Recorder:
     _running: Sensing | None = field(default=None, init=False)
     _reused: Sensing | None = field(default=None, init=False)
     _snapshot: str | None = field(default=None, init=False)
+    _lost: Expense | None = field(default=None, init=False)
 
     @contextmanager
     def running(self, sensing: Sensing) -> Iterator[None]:
         """Record that the step runs, and why; and that it failed, when the block raises."""
         self._running = sensing
         with _best_effort():
+            self._lost = self._lost_before()
             keep_recipe(self.datastore, self.preparation.recipe)
             self._write("running", sensing)
         try:
@@ -57,6 +60,14 @@ class Recorder:
         with _best_effort():
             self._write("succeeded", sensing, sensing.reused())
             self._reused = sensing
+
+    def attempt_lost(self, seconds: float) -> None:
+        """Record that the compute target lost an attempt that had taken *seconds*."""
+        expense = Expense.at(self.preparation.definition.target, seconds)
+        self._lost = expense if self._lost is None else self._lost + expense
+        if self._running is not None:
+            with _best_effort():
+                self._write("running", self._running)
 
     def snapshot_kept(self, digest: str) -> None:
         """Record which code is about to run, so that a failure can be explained as well."""
@@ -73,6 +84,18 @@ class Recorder:
         if outcome.sealed:
             with _best_effort():
                 self._remember(outcome)
+
+    def _lost_before(self) -> Expense | None:
+        """What earlier tries lost, and this one before its worker left it to the triggerer."""
+        identity = self.identity
+        instance = identity.dag_id, identity.run_id, identity.task_id, identity.map_index
+        try:
+            earlier = RunRecords(self.datastore).read(*instance)
+        except DocumentError:
+            return None
+        if earlier is None or earlier.lost_seconds is None or earlier.try_number > identity.try_number:
+            return None  # a greater one is of a run that was deleted, and made again under the same name
+        return Expense(earlier.lost_seconds, earlier.lost_cost)
 
     def _remember(self, outcome: Outcome) -> None:
         """What later decisions are explained with."""
@@ -109,6 +132,9 @@ class Recorder:
             finished_at=None if status == "running" else time.time(),
             seconds=None,
             saved_seconds=decision.saved_seconds,
+            saved_cost=decision.saved_cost,
+            lost_seconds=None if self._lost is None else self._lost.seconds,
+            lost_cost=None if self._lost is None else self._lost.cost,
             store=self.datastore.url,
         )
         RunRecords(self.datastore).write(record if outcome is None else _with(record, outcome))
@@ -144,6 +170,7 @@ def _with(record: RunRecord, outcome: Outcome) -> RunRecord:
             "producer": manifest.producer.instance,
             "snapshot": manifest.snapshot,
             "seconds": manifest.seconds,
+            "cost": manifest.cost,
             "store": outcome.datastore.url,
         }
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from airflow_mlpipe.reuse.explain import Difference
-from airflow_mlpipe.reuse.phrases import listing, span
+from airflow_mlpipe.reuse.phrases import listing, span, spent
 
 ReuseMode = Literal["normal", "refresh", "bypass", "read_only"]
 REUSE_MODES: tuple[str, ...] = get_args(ReuseMode)
@@ -46,11 +46,15 @@ class Reason:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Verified outputs of the same recipe: who made them, when (epoch seconds), and what that took."""
+    """Verified outputs of the same recipe: who made them, when (epoch seconds), and what that took.
+
+    ``cost`` is None when running the step had no price.
+    """
 
     producer: str
     sealed_at: float
     seconds: float
+    cost: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,11 +113,15 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Decision:
-    """Reuse or run, with reasons; ``saved_seconds`` is what a reuse spares, None for a run."""
+    """Reuse or run, with reasons; ``saved_seconds`` is what a reuse spares, None for a run.
+
+    ``saved_cost`` is what these had cost, None as well when running the step had no price.
+    """
 
     action: Literal["reuse", "run"]
     reasons: tuple[Reason, ...]
     saved_seconds: float | None = None
+    saved_cost: float | None = None
 
     @property
     def why(self) -> str:
@@ -161,8 +169,9 @@ def is_too_old(policy: Policy, sealed_at: float, now: float) -> bool:
 
 def _reuse(candidate: Candidate, now: float) -> Decision:
     age = max(0.0, now - candidate.sealed_at)
-    text = f"outputs of {candidate.producer}, made {span(age)} ago, saves {span(candidate.seconds)}"
-    return Decision("reuse", (Reason("reused", text),), saved_seconds=candidate.seconds)
+    saves = spent(candidate.seconds, candidate.cost)
+    text = f"outputs of {candidate.producer}, made {span(age)} ago, saves {saves}"
+    return Decision("reuse", (Reason("reused", text),), candidate.seconds, candidate.cost)
 
 
 def _from_policy(policy: Policy) -> Iterator[Reason]:

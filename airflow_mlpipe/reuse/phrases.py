@@ -15,6 +15,16 @@ def span(seconds: float) -> str:
     return f"{count:.0f} {unit}" if count >= 10 else f"{count:.1f}".removesuffix(".0") + f" {unit}"
 
 
+def spent(seconds: float, cost: float | None) -> str:
+    """What running takes: ``2.2 h``, or with a price ``2.2 h and 6.50 of compute``."""
+    return f"{span(seconds)} and {amount(cost)} of compute" if cost else span(seconds)
+
+
+def amount(cost: float) -> str:
+    """An amount of money, in whatever currency: ``6.50``."""
+    return f"{cost:.2f}" if cost >= 0.01 or cost == 0 else "under 0.01"
+
+
 def short(value: Any) -> str:
     """A value as it appears in a sentence: as :func:`full` has it, long texts cut."""
     text = full(value)

@@ -179,6 +179,17 @@ class ManifestPin(_Document):
         return f"{self.name} version {self.version}"
 
 
+class ManifestCompute(_Document):
+    """The compute target that the step ran on: its *type*, such as ``kubernetes``, and its name, *target*.
+
+    *cost_per_hour* is what an hour cost there, in its author's currency, None when nobody said.
+    """
+
+    target: str
+    type: str
+    cost_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
 class ManifestRegistration(_Document):
     """What the script asked to register, and the file or folder of the attempt that it is.
 
@@ -199,8 +210,9 @@ class Manifest(_Document):
 
     *results* are the small JSON results of the step: its metrics. *returned* is what its function returned,
     None for a step that is no function. *pins* are the inputs that were registered datasets and models, by
-    name; *registrations* are what the script asked to register. *snapshot* is the digest of the archived
-    code, None when there is none. *signature* is None when the one who sealed has no signing key.
+    name; *registrations* are what the script asked to register. *compute* is where it ran, None for the
+    worker's machine when that has no price. *snapshot* is the digest of the archived code, None when there is
+    none. *signature* is None when the one who sealed has no signing key.
     """
 
     schema_version: Literal[1]
@@ -220,6 +232,7 @@ class Manifest(_Document):
     returned: ManifestReturned | None = None
     pins: dict[str, ManifestPin] = {}
     registrations: tuple[ManifestRegistration, ...] = ()
+    compute: ManifestCompute | None = None
     signature: Signature | None = None
 
     @model_validator(mode="after")
@@ -234,6 +247,12 @@ class Manifest(_Document):
     def seconds(self) -> float:
         """How long the step ran."""
         return self.finished_at - self.started_at
+
+    @property
+    def cost(self) -> float | None:
+        """What that cost at the price of then; None when the compute target had none."""
+        price = None if self.compute is None else self.compute.cost_per_hour
+        return None if price is None else self.seconds / 3600 * price
 
     def signed(self, keyring: Keyring) -> Manifest:
         """The manifest with a signature by *keyring*; itself when that has no keys."""
@@ -257,7 +276,7 @@ class Manifest(_Document):
     def _document(self) -> dict[str, Any]:
         document = self.model_dump(mode="json")
         # What is not there is not written: so it was, and was signed, before there was such a thing.
-        for name in ("properties", "returned", "pins", "registrations"):
+        for name in ("properties", "returned", "pins", "registrations", "compute"):
             if not document[name]:
                 del document[name]
         return document

@@ -62,7 +62,9 @@ class RunRecord(_Document):
       what was there, "" when content does not count;
     - *pins*: of inputs that are registered datasets and models, the versions, by input;
     - *snapshot*: the digest of the archived code, None while it is not known;
-    - *seconds*: how long the step ran, whoever ran it; *saved_seconds*: what reusing spared;
+    - *seconds*, *cost*: how long the step ran and what that cost, whoever ran it; *saved_seconds*,
+      *saved_cost*: what reusing spared; *lost_seconds*, *lost_cost*: what went into attempts of this task
+      instance that were lost with their machines. None when not known, and costs without a price;
     - *store*: the URL of the datastore that holds the outputs.
     """
 
@@ -88,6 +90,10 @@ class RunRecord(_Document):
     finished_at: float | None
     seconds: float | None
     saved_seconds: float | None
+    cost: float | None = None
+    saved_cost: float | None = None
+    lost_seconds: float | None = None
+    lost_cost: float | None = None
     store: str
 
     @property

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from airflow_mlpipe.model.reference import ProducerReference
+from airflow_mlpipe.pipeline.costs import Balance, Expense, rounded
 from airflow_mlpipe.reuse.code_difference import CodeDifference
 from airflow_mlpipe.reuse.explain import Difference
 from airflow_mlpipe.reuse.phrases import listing
@@ -119,6 +120,16 @@ class Explanation:
         return f"{self.record.step} {self.record.sentence()}"
 
     @property
+    def took(self) -> str | None:
+        """What running the step cost, and what machines lost of it, in a sentence; None for neither.
+
+        What a reuse saved is among the reasons of the verdict.
+        """
+        balance = replace(Balance.of([self.record]), saved=Expense())
+        is_worth_a_word = balance.ran.cost is not None or self.record.lost_seconds is not None
+        return f"It {balance.sentence()}." if is_worth_a_word else None
+
+    @property
     def roots(self) -> tuple[str, ...]:
         """Where the changes of inputs began: other steps, each with what changed of its own."""
         return tuple(dict.fromkeys(_roots(self.changes)))
@@ -139,7 +150,11 @@ class Explanation:
             "producer": _instance(record.producer),
             "decided_at": record.decided_at,
             "seconds": record.seconds,
+            "cost": rounded(record.cost, 4),
             "saved_seconds": record.saved_seconds,
+            "saved_cost": rounded(record.saved_cost, 4),
+            "lost_seconds": record.lost_seconds,
+            "lost_cost": rounded(record.lost_cost, 4),
             "baseline": None if self.baseline is None else self.baseline.as_document(),
             "changes": [change.as_document() for change in self.changes],
             "equal_parts": list(self.equal_parts),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow_mlpipe.model.reference import PipelineDataReference, ProducerReference
+from airflow_mlpipe.pipeline.costs import Expense
 from airflow_mlpipe.pipeline.lookup import last_made
 from airflow_mlpipe.pipeline.outcome import Outcome
 from airflow_mlpipe.pipeline.planning.run import HandedOn
@@ -18,10 +19,10 @@ _NO_DIGEST = "0" * 64
 
 @dataclass(frozen=True)
 class Expectation:
-    """What a task instance would hand on, and the ``seconds`` that it would take, None when not known."""
+    """What a task instance would hand on, and what it ``takes`` to make that, None when not known."""
 
     handed_on: HandedOn
-    seconds: float | None = None
+    takes: Expense | None = None
 
     @classmethod
     def as_last_time(cls, instance: ProducerReference, outputs: Sequence[str], stores: Stores) -> Expectation:
@@ -31,9 +32,9 @@ class Expectation:
             return cls.of_nothing(instance, outputs)
         datastore, manifest = last
         if not set(outputs) <= set(manifest.outputs):
-            return cls(cls.of_nothing(instance, outputs).handed_on, manifest.seconds)
+            return cls(cls.of_nothing(instance, outputs).handed_on, Expense.of(manifest))
         outcome = Outcome(Decision("reuse", ()), manifest, datastore, sealed=True)
-        return cls(HandedOn.of(handed_on(outcome, outputs), certain=False), manifest.seconds)
+        return cls(HandedOn.of(handed_on(outcome, outputs), certain=False), Expense.of(manifest))
 
     @classmethod
     def of_nothing(cls, instance: ProducerReference, outputs: Sequence[str]) -> Expectation:

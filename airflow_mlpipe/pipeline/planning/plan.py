@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from airflow_mlpipe.reuse.phrases import span
+from airflow_mlpipe.pipeline.costs import rounded
+from airflow_mlpipe.reuse.phrases import spent
 
 SCHEMA_VERSION = 1
 
@@ -26,8 +27,8 @@ class PlannedStep:
     - *expected_action* is what an unknown action would turn out to be if what the step waits for made the
       same bytes as last time; None when that is not known either, and for an action that is known;
     - *pins* are the registered versions that it would read, by input, as far as the step could be prepared;
-    - *saved_seconds* is what a reuse spares; *expected_seconds* what the step took when it last ran, None for
-      a reuse and when that is not known.
+    - *saved_seconds*, *saved_cost* are what a reuse spares; *expected_seconds*, *expected_cost* what the step
+      took when it last ran, None for a reuse and when that is not known; costs also where there was no price.
     """
 
     task_id: str
@@ -40,6 +41,8 @@ class PlannedStep:
     expected_action: ExpectedAction | None = None
     saved_seconds: float | None = None
     expected_seconds: float | None = None
+    saved_cost: float | None = None
+    expected_cost: float | None = None
     pins: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -74,6 +77,16 @@ class Plan:
         """What the steps that would run took when they last ran, one after the other, as far as known."""
         return _total(step.expected_seconds for step in self.steps if step.action == "run")
 
+    @property
+    def saved_cost(self) -> float | None:
+        """What the same would have cost; None where nothing had a price."""
+        return _cost(step.saved_cost for step in self.steps)
+
+    @property
+    def expected_cost(self) -> float | None:
+        """What the steps that would run cost when they last ran, as far as known; None without any price."""
+        return _cost(step.expected_cost for step in self.steps if step.action == "run")
+
     def summary(self) -> str:
         """The plan in a sentence: ``198 of 200 would be reused, 1 would run, 1 is not known yet``."""
         if not self.steps:
@@ -81,11 +94,13 @@ class Plan:
         run, unknown = self.count("run"), self.count("unknown")
         parts = [f"{self.count('reuse')} of {len(self.steps)} would be reused"]
         if run:
-            known = f" (about {span(self.expected_seconds)})" if self.expected_seconds else ""
+            takes = spent(self.expected_seconds, self.expected_cost)
+            known = f" (about {takes})" if self.expected_seconds else ""
             parts.append(f"{run} would run{known}")
         if unknown:
             parts.append(f"{unknown} {'is' if unknown == 1 else 'are'} not known yet")
-        saves = f"; saves about {span(self.saved_seconds)}" if self.saved_seconds else ""
+        saved = spent(self.saved_seconds, self.saved_cost)
+        saves = f"; saves about {saved}" if self.saved_seconds else ""
         return ", ".join(parts) + saves
 
     def as_document(self) -> dict[str, Any]:
@@ -100,22 +115,28 @@ class Plan:
                 "unknown": self.count("unknown"),
                 "saved_seconds": round(self.saved_seconds, 3),
                 "expected_seconds": round(self.expected_seconds, 3),
+                "saved_cost": rounded(self.saved_cost, 4),
+                "expected_cost": rounded(self.expected_cost, 4),
             },
             "steps": [_document(step) for step in self.steps],
         }
 
 
 def _document(step: PlannedStep) -> dict[str, Any]:
-    seconds = {
-        name: None if value is None else round(value, 3)
-        for name, value in (
-            ("saved_seconds", step.saved_seconds),
-            ("expected_seconds", step.expected_seconds),
-        )
+    numbers = {
+        "saved_seconds": rounded(step.saved_seconds, 3),
+        "expected_seconds": rounded(step.expected_seconds, 3),
+        "saved_cost": rounded(step.saved_cost, 4),
+        "expected_cost": rounded(step.expected_cost, 4),
     }
     lists = {"kinds": list(step.kinds), "waits_for": list(step.waits_for), "pins": dict(step.pins)}
-    return {**asdict(step), **lists, **seconds}
+    return {**asdict(step), **lists, **numbers}
 
 
 def _total(values: Iterable[float | None]) -> float:
     return sum((value for value in values if value is not None), 0.0)
+
+
+def _cost(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

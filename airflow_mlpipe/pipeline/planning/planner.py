@@ -19,6 +19,7 @@ from airflow_mlpipe.model.entry import Function
 from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.model.registered import RegisteredDataset, RegisteredSource
 from airflow_mlpipe.model.reuse_options import ReuseOptions
+from airflow_mlpipe.pipeline.costs import Expense
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.lookup import Sensing
@@ -196,21 +197,22 @@ class _Planner:
             decision.why,
             fingerprint=step.preparation.fingerprint,
             saved_seconds=decision.saved_seconds,
+            saved_cost=decision.saved_cost,
         )
 
     def _not_reused(self, task: Any, step: StepRun, sensing: Sensing) -> PlannedStep:
         map_index, fingerprint = step.identity.map_index, step.preparation.fingerprint
         decision = sensing.decision
-        seconds = self._expect(task, map_index)
+        takes = self._expect(task, map_index)
         if not step.task.runs_the_step:
             reason = f"until its outputs exist: {decision.why}"
-            return _waiting(task, map_index, reason, (), seconds, fingerprint)
+            return _waiting(task, map_index, reason, (), takes, fingerprint)
         shared = step.policy.why_not_stored is None and not _against(step)
-        planned = _running(task, map_index, decision.reasons, seconds, fingerprint)
+        planned = _running(task, map_index, decision.reasons, takes, fingerprint)
         maker = self._makers.setdefault(fingerprint, planned.name) if shared else planned.name
         if maker != planned.name:
             reason = f"until {maker} is done, which makes the same outputs"
-            return _waiting(task, map_index, reason, (maker,), seconds, fingerprint)
+            return _waiting(task, map_index, reason, (maker,), takes, fingerprint)
         return planned
 
     def _supposed(self, task: Any, step: StepRun) -> PlannedStep:
@@ -218,42 +220,42 @@ class _Planner:
         # Without inputs that are at least supposed, the fingerprint means nothing.
         sensing = step.sense(step.policy) if self._run.is_supposed else None
         waits_for, map_index = tuple(self._run.waits_for), step.identity.map_index
-        seconds = (
+        takes = (
             self._expect_reuse(step, sensing)
             if sensing is not None and sensing.manifest is not None
             else self._expect(task, map_index)
         )
         runs = step.task.runs_the_step
         if runs and (against := _against(step)):
-            return _running(task, map_index, against, seconds)
+            return _running(task, map_index, against, takes)
         reason, expected = f"until {_done(waits_for)}", None
         if sensing is not None:
             expected = _expected(sensing, runs=runs)
             would = f"with the same bytes as last time it would {_WOULD[expected]}"
             reason = f"{reason}; {would}: {sensing.decision.why}"
-        return _waiting(task, map_index, reason, waits_for, seconds, expected_action=expected)
+        return _waiting(task, map_index, reason, waits_for, takes, expected_action=expected)
 
-    def _expect_reuse(self, step: StepRun, sensing: Sensing) -> float:
-        """Hand on what was found for inputs that are only supposed; the seconds that it took."""
+    def _expect_reuse(self, step: StepRun, sensing: Sensing) -> Expense:
+        """Hand on what was found for inputs that are only supposed; what it took to make that."""
         outcome, identity = sensing.reused(), step.identity
         handed_on = HandedOn.of(step.handed_on(outcome), certain=False)
         self._run.hand_on(identity.task_id, identity.map_index, handed_on)
-        return outcome.manifest.seconds
+        return Expense.of(outcome.manifest)
 
     def _unprepared(
-        self, task: Any, map_index: int, error: NotKnownYet, seconds: float | None
+        self, task: Any, map_index: int, error: NotKnownYet, takes: Expense | None
     ) -> PlannedStep:
         """What is certain of a step of which something was not known."""
         against = self._against_reuse(task)
         if against and _kind(task).runs_the_step:
-            return _running(task, map_index, against, seconds)
+            return _running(task, map_index, against, takes)
         if error.task_id is not None:
             self._run.waits_for[error.task_id] = None
         waits_for = tuple(self._run.waits_for)
         parts = [_done(waits_for)] if waits_for else []
         if error.task_id is None:
             parts.append(error.until)
-        return _waiting(task, map_index, f"until {' and '.join(parts)}", waits_for, seconds)
+        return _waiting(task, map_index, f"until {' and '.join(parts)}", waits_for, takes)
 
     def _against_reuse(self, task: Any) -> tuple[Reason, ...]:
         """What forbids reuse whatever the step depends on. Of a mapped step, only what its run says."""
@@ -262,8 +264,8 @@ class _Planner:
         policy = policy_of(options, self._run.conf, self._worker.settings, has_outputs=has_outputs)
         return reasons_against(policy, ())
 
-    def _expect(self, task: Any, map_index: int, *, nothing: bool = False) -> float | None:
-        """Hand on what may be expected of a task instance; the seconds that it may take."""
+    def _expect(self, task: Any, map_index: int, *, nothing: bool = False) -> Expense | None:
+        """Hand on what may be expected of a task instance; what it may take to make that."""
         instance = ProducerReference(
             dag_id=self._run.dag.dag_id, run_id="planned", task_id=task.task_id, map_index=map_index
         )
@@ -273,7 +275,7 @@ class _Planner:
         else:
             expectation = Expectation.as_last_time(instance, outputs, self._worker.stores)
         self._run.hand_on(task.task_id, map_index, expectation.handed_on)
-        return expectation.seconds
+        return expectation.takes
 
     def _outputs(self, task: Any) -> list[str]:
         return [output.name for output in Dataflow.of(self._run.dag).made_by(task.task_id)]
@@ -337,7 +339,7 @@ def _running(
     task: Any,
     map_index: int,
     reasons: Iterable[Reason],
-    seconds: float | None,
+    takes: Expense | None,
     fingerprint: str | None = None,
 ) -> PlannedStep:
     reasons = tuple(reasons)
@@ -349,7 +351,8 @@ def _running(
         _kinds(reasons),
         why,
         fingerprint=fingerprint,
-        expected_seconds=seconds,
+        expected_seconds=None if takes is None else takes.seconds,
+        expected_cost=None if takes is None else takes.cost,
     )
 
 
@@ -358,7 +361,7 @@ def _waiting(
     map_index: int,
     reason: str,
     waits_for: tuple[str, ...],
-    seconds: float | None,
+    takes: Expense | None,
     fingerprint: str | None = None,
     expected_action: ExpectedAction | None = None,
 ) -> PlannedStep:
@@ -371,7 +374,8 @@ def _waiting(
         waits_for,
         fingerprint,
         expected_action,
-        expected_seconds=seconds,
+        expected_seconds=None if takes is None else takes.seconds,
+        expected_cost=None if takes is None else takes.cost,
     )
 
 

@@ -15,6 +15,7 @@ from airflow_mlpipe.runtime.artifacts.artifact import DESCRIPTOR
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.invalidation import Invalidations
 from airflow_mlpipe.store.layout import manifest_key
+from airflow_mlpipe.store.manifest import ManifestCompute
 from airflow_mlpipe.store.run_record import RecordedReason
 
 OTHER = "ac" * 32
@@ -54,6 +55,22 @@ def test_runs_keeps_to_the_task_and_the_limit(airflow_mlpipe: Any, steps: Any) -
     found = airflow_mlpipe("runs", "retrain", "train", "--limit", "2", "-o", "json").json
     assert [record["run_id"] for record in found] == ["r2", "r1"]
     assert len(airflow_mlpipe("runs", "retrain", "--limit", "0", "-o", "json").json) == 4
+
+
+def test_runs_sums_up_each_run_that_it_lists(airflow_mlpipe: Any, steps: Any) -> None:
+    steps.recorded("r1", "prepare", OTHER, seconds=60.0, decided_at=1.0)
+    steps.recorded(
+        "r2", "prepare", OTHER, action="reused", saved_seconds=60.0, saved_cost=0.5, decided_at=2.0
+    )
+    steps.recorded("r2", "train", OTHER, seconds=7200.0, cost=6.0, lost_seconds=60.0, decided_at=3.0)
+    listed = airflow_mlpipe("runs", "retrain").out
+    assert "6.00" in next(line for line in listed.splitlines() if "| train" in line)
+    assert listed.splitlines()[-2:] == [
+        "r2: ran for 2 h and 6.00 of compute, saved 1 min and 0.50 of compute, lost 1 min to infrastructure",
+        "r1: ran for 1 min",
+    ]
+    # A run of which only some rows are shown is summed up as a whole.
+    assert airflow_mlpipe("runs", "retrain", "--limit", "1").out.splitlines()[-1] == listed.splitlines()[-2]
 
 
 @pytest.mark.parametrize("limit", ["-1", "all"])
@@ -165,6 +182,30 @@ def test_show_tells_people_who_made_what_from_what(airflow_mlpipe: Any, steps: A
     assert text.startswith("retrain/r1/train\n")
     for said in ("ran          1 min on worker-1, try 1", "model: file, 7 B", "accuracy: 0.97", "train.py"):
         assert said in text
+
+
+def test_show_tells_where_a_step_ran_and_what_that_cost(
+    airflow_mlpipe: Any, steps: Any, store: Datastore
+) -> None:
+    compute = ManifestCompute(target="a100", type="kubernetes", cost_per_hour=3.6)
+    manifest = steps.sealed().model_copy(update={"compute": compute})
+    store.write(manifest_key(manifest.fingerprint), manifest.to_bytes())
+    text = airflow_mlpipe("show", "retrain/r1/train").out
+    assert "  ran          1 min and 0.06 of compute on worker-1, try 1\n" in text
+    assert "  target       a100, kubernetes, 3.60 an hour\n" in text
+
+
+def test_show_and_explain_of_a_failed_run_tell_what_its_machines_lost(
+    airflow_mlpipe: Any, steps: Any
+) -> None:
+    steps.recorded("r1", "train", OTHER, status="failed", lost_seconds=7200.0, lost_cost=6.0)
+    assert "  lost         2 h and 6.00 of compute to infrastructure\n" in (
+        airflow_mlpipe("show", "retrain/r1/train").out
+    )
+    told = airflow_mlpipe("explain", "retrain", "r1", "train")
+    assert "\nIt lost 2 h and 6.00 of compute to infrastructure.\n" in told.out
+    document = airflow_mlpipe("explain", "retrain", "r1", "train", "-o", "json").json
+    assert (document["lost_seconds"], document["lost_cost"]) == (7200.0, 6.0)
 
 
 def test_show_tells_what_a_function_returned_and_how_it_is_kept(airflow_mlpipe: Any, steps: Any) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from airflow_mlpipe.model.compute import LocalTarget
 from airflow_mlpipe.pipeline.binding import Binding
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.preparation import Preparation
@@ -24,12 +25,20 @@ IDENTITY = TaskIdentity("retrain", "run-2", "train", -1, 1, "0197")
 
 
 @dataclass(frozen=True)
+class Placed:
+    """What of a StepDefinition is looked at."""
+
+    target: LocalTarget = LocalTarget(cost_per_hour=1.5)  # noqa: RUF009 - it is frozen
+
+
+@dataclass(frozen=True)
 class PreparedStep:
     """What of a Preparation is looked at, without the code, the environment and the task behind it."""
 
     recipe: Recipe
     undetermined: tuple[str, ...] = ()
     binding: Binding = field(default_factory=Binding)
+    definition: Placed = Placed()
 
     @property
     def fingerprint(self) -> str:

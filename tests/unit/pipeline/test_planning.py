@@ -43,6 +43,15 @@ def rendered(run: PlannedRun, template: str, task_id: str = "reads") -> str:
             "0 of 3 would be reused, 2 would run (about 1 min), 1 is not known yet",
         ),
         ([step("unknown")] * 2, "0 of 2 would be reused, 2 are not known yet"),
+        (
+            [
+                step("reuse", saved_seconds=9000.0, saved_cost=6.25),
+                step("reuse", saved_seconds=9000.0),
+                step("run", expected_seconds=7200.0, expected_cost=5.0),
+            ],
+            "2 of 3 would be reused, 1 would run (about 2 h and 5.00 of compute); "
+            "saves about 5 h and 6.25 of compute",
+        ),
     ],
 )
 def test_a_plan_sums_itself_up_in_a_sentence(steps: list[PlannedStep], summary: str) -> None:
@@ -60,7 +69,7 @@ def test_a_plan_runs_nothing_only_when_every_step_is_certain_to_be_reused(
 
 
 def test_a_plan_is_a_document_with_a_schema_version() -> None:
-    reused = step("reuse", map_index=3, fingerprint="f" * 64, saved_seconds=1.23456)
+    reused = step("reuse", map_index=3, fingerprint="f" * 64, saved_seconds=1.23456, saved_cost=0.56789)
     assert Plan("dag", (reused,)).as_document() == {
         "schema_version": 1,
         "dag_id": "dag",
@@ -71,6 +80,8 @@ def test_a_plan_is_a_document_with_a_schema_version() -> None:
             "unknown": 0,
             "saved_seconds": 1.235,
             "expected_seconds": 0,
+            "saved_cost": 0.5679,
+            "expected_cost": None,
         },
         "steps": [
             {
@@ -84,6 +95,8 @@ def test_a_plan_is_a_document_with_a_schema_version() -> None:
                 "expected_action": None,
                 "saved_seconds": 1.235,
                 "expected_seconds": None,
+                "saved_cost": 0.5679,
+                "expected_cost": None,
                 "pins": {},
             }
         ],

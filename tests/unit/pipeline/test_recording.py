@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from airflow_mlpipe.reuse.decision import Policy
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.invalidation import Invalidations
 from airflow_mlpipe.store.journal import Journal
+from airflow_mlpipe.store.manifest import ManifestCompute
 from airflow_mlpipe.store.run_record import RunRecord, RunRecords
+from airflow_mlpipe.store.sealing import seal
 from tests.footprint import tree
 from tests.unit.pipeline.sealed import IDENTITY, manifest_of, prepared, sealed, settings
 
@@ -137,6 +140,47 @@ def test_a_reuse_forgets_no_invalidation(own: Datastore) -> None:
     sensing = look(own)
     Recorder(STEP, IDENTITY, own).succeeded(sensing, sensing.reused())
     assert Invalidations(own).current(STEP.fingerprint) is not None
+
+
+def test_what_machines_lost_is_recorded_at_once_and_stays_with_the_record(own: Datastore) -> None:
+    sensing = look(own)
+    recorder = Recorder(STEP, IDENTITY, own)
+    with recorder.running(sensing):
+        assert record(own).lost_seconds is None
+        recorder.attempt_lost(1200.0)
+        assert (record(own).status, record(own).lost_seconds) == ("running", 1200.0)
+        recorder.attempt_lost(1200.0)
+    made = manifest_of(own, STEP)
+    recorder.succeeded(sensing, Outcome(sensing.decision, made, own, sealed=False))
+    done = record(own)
+    assert (done.status, done.lost_seconds) == ("succeeded", 2400.0)
+    assert done.lost_cost == pytest.approx(1.0)  # at 1.5 an hour
+
+
+def test_a_worker_that_goes_on_with_a_step_adds_to_what_was_lost(own: Datastore) -> None:
+    sensing = look(own)
+    first = Recorder(STEP, IDENTITY, own)
+    with first.running(sensing):
+        first.attempt_lost(60.0)
+    second = Recorder(STEP, dataclasses.replace(IDENTITY, try_number=2), own)
+    with second.running(sensing):
+        second.attempt_lost(40.0)
+    assert record(own).lost_seconds == 100.0
+    made_again = Recorder(STEP, IDENTITY, own)
+    with made_again.running(sensing):
+        assert record(own).lost_seconds is None
+
+
+def test_a_reuse_is_recorded_with_what_it_saved(own: Datastore) -> None:
+    made = manifest_of(own, STEP)
+    seal(
+        own,
+        made.model_copy(update={"compute": ManifestCompute(target="a100", type="docker", cost_per_hour=6)}),
+    )
+    recorder = Recorder(STEP, IDENTITY, own)
+    recorder.reusing(look(own))
+    reused = record(own)
+    assert reused.saved_cost == reused.cost == pytest.approx(0.1)  # a minute of an hour that costs 6
 
 
 def test_a_store_that_refuses_records_does_not_fail_the_step(

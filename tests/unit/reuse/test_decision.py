@@ -214,7 +214,15 @@ def test_without_switches_everything_is_allowed() -> None:
 
 def test_a_reuse_says_what_it_saves_and_a_run_does_not() -> None:
     assert decide(Policy(), FOUND, NOW).saved_seconds == 41.0
+    assert decide(Policy(), FOUND, NOW).saved_cost is None
     assert decide(Policy(), Evidence(), NOW).saved_seconds is None
+
+
+def test_a_reuse_says_what_it_saves_of_paid_compute() -> None:
+    made = Candidate("d/r/t", sealed_at=NOW - 60, seconds=7800.0, cost=6.5)
+    decision = decide(Policy(), Evidence(candidate=made), NOW)
+    assert decision.sentence() == "reused outputs of d/r/t, made 1 min ago, saves 2.2 h and 6.50 of compute"
+    assert (decision.saved_seconds, decision.saved_cost) == (7800.0, 6.5)
 
 
 def test_outputs_from_a_clock_that_is_ahead_are_new() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mlpipe.reuse.phrases import by_reason, indexes, listing, short, span
+from airflow_mlpipe.reuse.phrases import amount, by_reason, indexes, listing, short, span, spent
 
 HEX = "1a2b" + 60 * "0"
 
@@ -26,6 +26,19 @@ HEX = "1a2b" + 60 * "0"
 )
 def test_a_span_has_one_unit(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("cost", "text"),
+    [(0.0, "0.00"), (0.004, "under 0.01"), (0.01, "0.01"), (6.5, "6.50"), (1234.567, "1234.57")],
+)
+def test_an_amount_has_two_decimals(cost: float, text: str) -> None:
+    assert amount(cost) == text
+
+
+@pytest.mark.parametrize(("cost", "text"), [(None, "2 h"), (0.0, "2 h"), (6.5, "2 h and 6.50 of compute")])
+def test_what_running_takes_has_a_cost_where_it_has_a_price(cost: float | None, text: str) -> None:
+    assert spent(7200, cost) == text
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,14 @@ from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.digest import Content
 from airflow_mlpipe.store.layout import manifest_key
 from airflow_mlpipe.store.manifest import (
+    ManifestCompute,
     ManifestListing,
     ManifestMissing,
     ManifestOutput,
     ManifestUnusable,
     read_manifest,
 )
+from airflow_mlpipe.store.signature import Keyring
 
 FINGERPRINT = "ab" * 32
 RELEASED = Path(__file__).parents[2] / "fixtures" / "manifest-v1.json"
@@ -48,6 +50,24 @@ def test_what_is_written_is_read(datastore: Datastore, make_manifest: Any) -> No
     datastore.write(manifest_key(FINGERPRINT), manifest.to_bytes())
     assert read_manifest(datastore, FINGERPRINT) == manifest
     assert read_manifest(datastore, FINGERPRINT).to_bytes() == manifest.to_bytes()
+
+
+def test_where_a_step_ran_is_written_and_signed_only_if_there_is_something_to_say(
+    datastore: Datastore, make_manifest: Any
+) -> None:
+    plain = make_manifest(datastore)
+    assert b"compute" not in plain.to_bytes()
+    assert plain.cost is None
+    compute = ManifestCompute(target="a100", type="kubernetes", cost_per_hour=3.6)
+    priced = plain.model_copy(update={"compute": compute, "started_at": 100.0, "finished_at": 200.0})
+    datastore.write(manifest_key(FINGERPRINT), priced.to_bytes())
+    found = read_manifest(datastore, FINGERPRINT)
+    assert found.compute == compute
+    assert found.cost == pytest.approx(0.1)
+    keyring = Keyring(["a key of thirty-two bytes or more"])
+    cheaper = compute.model_copy(update={"cost_per_hour": 0.1})
+    forged = priced.signed(keyring).model_copy(update={"compute": cheaper})
+    assert forged.doubt(keyring) is not None
 
 
 def test_results_that_are_not_numbers_keep_their_value(local: Datastore, make_manifest: Any) -> None:
