@@ -9,6 +9,7 @@ step's side of the boundary may be any image with Python 3.10.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -139,7 +140,8 @@ class Private:
     """What the process of an attempt is given and nothing else may hold.
 
     ``variables`` are environment variables with secret values. A target that cannot hand this over itself
-    writes it to a file for the attempt's eyes only; PRIVATE_VARIABLE names it, and its first process removes it.
+    writes it to a file for the attempt's eyes only, which PRIVATE_VARIABLE names, and its first process
+    removes it.
     """
 
     variables: dict[str, str] = field(default_factory=dict, repr=False)
@@ -151,7 +153,8 @@ class Private:
 class CarriedFile:
     """A file of an input: its *path* below the input ("" when the input is this file), and where it lies.
 
-    ``size`` and ``digest`` (SHA-256) are what it must have, None when that is not known.
+    ``size``, ``stamp`` (what its server called this state of it) and ``digest`` (SHA-256) are what it must
+    have, None when that is not known.
     """
 
     path: str
@@ -159,14 +162,15 @@ class CarriedFile:
     size: int | None = None
     digest: str | None = None
     executable: bool = False
+    stamp: str | None = None
 
 
 @dataclass(frozen=True)
 class CarriedInput:
-    """An input that is brought to where the step runs, to the absolute *path* there.
+    """A part of an input that is brought to where the step runs, to the absolute *path* there.
 
-    ``digest`` is what the folder must have as a whole, None when its files say it. Files are read-only unless
-    ``writable``.
+    Without files and empty folders it is an empty folder. ``digest`` is what the folder must have as a whole,
+    None when its files say it. Files are read-only, or links to those of a mounted disk, unless ``writable``.
     """
 
     path: str
@@ -180,14 +184,31 @@ class CarriedInput:
 class Carriage:
     """What an attempt fetches to a machine that does not share the worker's disk, and where it leaves things.
 
-    ``url`` is the attempt's folder in the datastore, to which outputs, kept files and records go.
+    ``url`` is the attempt's folder in the datastore, to which outputs, kept files and records go. ``inputs``
+    are the parts of each input. ``links`` are the paths that authors chose for inputs, and what lies there.
     """
 
     url: str
     snapshot_url: str
     snapshot_digest: str
-    inputs: dict[str, CarriedInput] = field(default_factory=dict)
+    inputs: dict[str, list[CarriedInput]] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A file, or an empty folder, that an attempt left in the datastore: one line of ``brought.jsonl``.
+
+    ``place`` is the key of an output below the attempt's folder, or ``files`` for what it keeps, and ``path``
+    the path inside, "" for *place* itself. ``digest`` is the SHA-256 of a file, None for an empty folder.
+    """
+
+    place: str
+    path: str
+    size: int = 0
+    digest: str | None = None
+    executable: bool = False
 
 
 @dataclass(frozen=True)
@@ -326,20 +347,25 @@ def _read(kind: Any, value: Any, where: str) -> Any:
 def _read_record(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         raise DocumentError(f"{where} is {value!r}; expected an object")
-    fields = {item.name: item for item in dataclasses.fields(kind)}
+    fields, required = _fields(kind)
     version = value.get("schema_version", SCHEMA_VERSION if "schema_version" not in fields else None)
     if version != SCHEMA_VERSION:
         raise DocumentError(
             f"{where} has schema_version {version!r}; this version of airflow_mlpipe reads {SCHEMA_VERSION}"
         )
-    if unknown := sorted(set(value) - set(fields)):
+    if unknown := sorted(value.keys() - fields.keys()):
         raise DocumentError(f"{where} has unknown fields: {', '.join(unknown)}")
-    required = {
-        name
-        for name, item in fields.items()
-        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
-    }
-    if missing := sorted(required - set(value)):
+    if missing := sorted(required - value.keys()):
         raise DocumentError(f"{where} lacks fields: {', '.join(missing)}")
-    hints = typing.get_type_hints(kind)
-    return kind(**{name: _read(hints[name], item, f"{where}.{name}") for name, item in value.items()})
+    return kind(**{name: _read(fields[name], item, f"{where}.{name}") for name, item in value.items()})
+
+
+@functools.cache
+def _fields(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    """The types of the fields of a record, and the names of those that it must have."""
+    required = (
+        item.name
+        for item in dataclasses.fields(kind)
+        if item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING
+    )
+    return typing.get_type_hints(kind), frozenset(required)

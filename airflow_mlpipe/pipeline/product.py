@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from airflow_mlpipe.errors import DefinitionError, DocumentError, StoreError, UserError
 from airflow_mlpipe.model.entry import Function
 from airflow_mlpipe.model.registered import checked_registered_name
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
+from airflow_mlpipe.pipeline.brought import BroughtFiles
+from airflow_mlpipe.pipeline.costs import compute_of
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.preparation import Preparation
 from airflow_mlpipe.pipeline.settings import Settings
@@ -32,7 +35,7 @@ from airflow_mlpipe.store.manifest import (
     Producer,
 )
 from airflow_mlpipe.store.progress import Progress
-from airflow_mlpipe.targets.contract import AttemptDirectory
+from airflow_mlpipe.targets.attempt_records import BROUGHT
 from airflow_mlpipe.version import __version__
 
 log = logging.getLogger(__name__)
@@ -71,20 +74,32 @@ class Inspection:
         outputs = self._described_outputs(() if returned is None else returned.artifacts)
         unwritten = tuple(name for name in self.preparation.binding.outputs if name not in outputs)
         self._refuse_lost_outputs(unwritten, is_function=returned is not None)
+        if self._brought is None:
+            self._bring(outputs)
+            self._keep_files()
+        registrations = self._registrations()
+        manifest = self._manifest(result, outputs, snapshot, returned, registrations)
+        return Product(manifest, unwritten, tuple(changed_inputs))
+
+    @cached_property
+    def _brought(self) -> BroughtFiles | None:
+        """What the attempt brought to the datastore by itself; None when that is left to this worker."""
+        directory = self.places.directory
+        if directory.read_spec().carriage is None:
+            return None
+        return BroughtFiles(self.datastore, self.places.attempt, directory.path / BROUGHT)
+
+    def _bring(self, outputs: Iterable[str]) -> None:
         for name in outputs:
             if self.datastore.local_path(self.places.output_key(name)) is None:
                 progress = self._progress(f"uploading output {name}")
                 self.datastore.upload(self.places.output(name), self.places.output_key(name), progress)
-        self._keep_files()
-        registrations = self._registrations()
-        manifest = self._manifest(result, outputs, snapshot, returned, registrations)
-        return Product(manifest, unwritten, tuple(changed_inputs))
 
     def _returned(self) -> ManifestReturned | None:
         """What the step's function returned; None for a script or command."""
         if not isinstance(self.preparation.definition.entry, Function):
             return None
-        directory = AttemptDirectory(self.places.records)
+        directory = self.places.directory
         if not directory.returned_path.exists():
             raise UserError(
                 f"{self.preparation.definition.who}: the process ended well before the function had "
@@ -109,16 +124,19 @@ class Inspection:
 
     def _described_outputs(self, artifacts: Sequence[str]) -> dict[str, ManifestOutput]:
         """What the step wrote, by output, and the *artifacts* that it returned; less what is not there."""
+        attempt = self.places.attempt
         with hash_cache(self.settings) as cache:
             described = {
                 name: describe_output(
                     self.datastore,
-                    self.places.attempt,
+                    attempt,
                     name,
                     self.places.output(name),
                     cache,
                     self._progress(f"hashing output {name}"),
                 )
+                if self._brought is None
+                else self._brought.describe(name, self.places.output_key(name), listing_key(attempt, name))
                 for name in (*self.preparation.binding.outputs, *artifacts)
             }
         return {name: output for name, output in described.items() if output is not None}
@@ -129,7 +147,7 @@ class Inspection:
         if datastore.local_path(places.files_key) is None:
             if places.files.is_dir():
                 datastore.upload(places.files, places.files_key, self._progress("keeping files"))
-            metrics = AttemptDirectory(places.records).metrics_path
+            metrics = places.directory.metrics_path
             if metrics.exists():
                 datastore.write(metrics_key(places.attempt), metrics.read_bytes())
         left = places.code / "outputs"
@@ -166,14 +184,15 @@ class Inspection:
 
     def _described_inside(self, asked: Registration, number: int) -> ManifestOutput | None:
         """The file or folder of the attempt that is to be registered; None when there is none."""
-        if asked.output is None:
-            above = self.places.files_key
-            path = AttemptFiles(self.places.records, self.places.code).path(asked.inside)
-        else:
-            above = self.places.output_key(asked.output)
-            path = self.places.output(asked.output) / asked.inside
+        above = self.places.files_key if asked.output is None else self.places.output_key(asked.output)
         key = check_key(f"{above}/{asked.inside}".rstrip("/"))
         listing = listing_key(self.places.attempt, f"registration-{number}")
+        if self._brought is not None:
+            return self._brought.describe(asked.name, key, listing)
+        if asked.output is None:
+            path = AttemptFiles(self.places.records, self.places.code).path(asked.inside)
+        else:
+            path = self.places.output(asked.output) / asked.inside
         with hash_cache(self.settings) as cache:
             return describe_stored(self.datastore, asked.name, key, listing, path, cache)
 
@@ -185,7 +204,7 @@ class Inspection:
         returned: ManifestReturned | None,
         registrations: tuple[ManifestRegistration, ...],
     ) -> Manifest:
-        logged = collect(AttemptDirectory(self.places.records).metrics_path)
+        logged = collect(self.places.directory.metrics_path)
         if logged.truncated or logged.bad_lines:
             log.warning(
                 "Some metrics could not be kept: %d unusable lines, truncated: %s",
@@ -220,6 +239,7 @@ class Inspection:
             returned=returned,
             pins=self.preparation.binding.pins,
             registrations=registrations,
+            compute=compute_of(self.preparation.definition.target),
         )
 
     def _progress(self, what: str) -> Progress:

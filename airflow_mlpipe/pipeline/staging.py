@@ -64,7 +64,7 @@ class Staging:
             files = self._urls(bound)
         else:
             path = self._path(bound)
-            files = _files_at(path)
+            files = files_at(path)
             definition["root"] = str(path if path.is_dir() else path.parent)
         return StagedInput(bound.source.digest, InputSpec("tabular", files, definition))
 
@@ -80,7 +80,7 @@ class Staging:
         urls: list[str] = []
         for place in bound.source.places:
             local = local_path(place.uri)
-            urls += self._remote.urls(bound, place) if local is None else _files_at(local)
+            urls += self._remote.urls(bound, place) if local is None else files_at(local)
         return urls
 
     def _path(self, bound: BoundInput) -> Path:
@@ -92,7 +92,7 @@ class Staging:
             bound.query.put(path)
         if path is None:
             root = self._mounted(bound) or self._fetched(bound)
-            path = root if whole is None else root / _inside(bound.source.places[0], bound)
+            path = root if whole is None else root / inside(bound.source.places[0], bound)
         if bound.path_on_compute is None:
             return path
         link = Path(bound.path_on_compute)
@@ -107,7 +107,7 @@ class Staging:
             log.info(_DOWNLOADED, bound.name, reason)
             return None
         point, complaints = self._traces.mount_point(bound.name)
-        places = [(_inside(place, bound), place) for place in bound.source.places]
+        places = [(inside(place, bound), place) for place in bound.source.places]
         try:
             mount(places, point, complaints)
         except CannotMount as why:
@@ -133,7 +133,7 @@ class Staging:
         remote: list[tuple[Place, Path]] = []
         progress = self._progress(f"fetching input {bound.name}")
         for place in bound.source.places if bound.source.kind != "missing" else ():
-            target = root / _inside(place, bound)
+            target = root / inside(place, bound)
             local = local_path(place.uri)
             if local is None:
                 remote.append((place, target))
@@ -159,14 +159,14 @@ def _put_links(source: Path, target: Path) -> None:
     recreate(source, target, lambda file, link: link.symlink_to(file))
 
 
-def _files_at(path: Path) -> list[str]:
+def files_at(path: Path) -> list[str]:
     """The file at *path*, or the files below it, sorted."""
     if not path.is_dir():
         return [str(path)]
     return sorted(str(file) for file in path.rglob("*") if file.is_file())
 
 
-def _inside(place: Place, bound: BoundInput) -> str:
+def inside(place: Place, bound: BoundInput) -> str:
     """The path of a place in the folder of its input; data that is one file keeps its name there."""
     if place.path:
         return place.path

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from airflow_mlpipe.access import Access, as_it_is, resolve_with
 from airflow_mlpipe.errors import DocumentError
@@ -27,6 +28,18 @@ def access_to(url: str, handed: HandedCredentials) -> Access:
         if (position := handed.urls.get(folder)) is not None:
             return Access(url, handed.options[position])
     return as_it_is(url)
+
+
+def narrowed(handed: HandedCredentials, urls: Iterable[str]) -> HandedCredentials:
+    """Of what was *handed*, only what opens *urls*."""
+    positions: dict[str, int] = {}
+    options: list[dict[str, Any]] = []
+    for url in urls:
+        if found := dict(access_to(url, handed).options):
+            if found not in options:
+                options.append(found)
+            positions[url.rstrip("/")] = options.index(found)
+    return HandedCredentials(positions, options)
 
 
 def _upwards(url: str) -> Iterator[str]:

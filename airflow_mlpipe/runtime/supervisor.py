@@ -10,6 +10,8 @@ In the attempt's directory it keeps
 
 SIGTERM, SIGINT or SIGHUP ends the step: its whole process tree gets SIGTERM, and after the attempt's grace
 period SIGKILL. The result then says "terminated", whatever the step's own exit code is.
+
+What the process is not to show to others it may find in a file, see :mod:`airflow_mlpipe.runtime.private`.
 """
 
 from __future__ import annotations
@@ -28,15 +30,19 @@ from pathlib import Path
 from types import FrameType
 
 from airflow_mlpipe.errors import DocumentError
+from airflow_mlpipe.handing import handed_over
 from airflow_mlpipe.records import (
     CREDENTIALS_VARIABLE,
     LaunchSpec,
+    Private,
     StepResult,
     StepStatus,
     from_json,
     to_json,
 )
 from airflow_mlpipe.runtime.documents import replace, write_once
+from airflow_mlpipe.runtime.memory_limit import MemoryLimit, in_words
+from airflow_mlpipe.runtime.private import NOTHING, take_private
 from airflow_mlpipe.runtime.process_tree import (
     adopt_orphans,
     dying_with_parent,
@@ -53,29 +59,38 @@ TAIL_LINES = 20
 TAIL_LINE_LENGTH = 500
 TAIL_BYTES = 256 * 1024
 
+_USAGE = "<spec.json> [<name of the result> <process id of the parent>]"
+
 # The interpreter has the package when this folder is on its path; see targets.runtime_bundle.
 FALLBACK_FOLDER = Path(__file__).resolve().parents[2] / "fallback"
 AZUREML_FOLDER = Path(__file__).resolve().parent / "azureml_compat"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Supervise the attempt whose spec is named; 0 once its result is written, by whomever, else 2."""
-    if len(arguments) != 1:
-        sys.stderr.write("usage: python -m airflow_mlpipe.runtime <spec.json>\n")
+    """Supervise the attempt whose spec is named; 0 once its result is written, by whomever, else 2.
+
+    With a name for the result, that is for the parent to read, and the supervisor is killed with its parent.
+    """
+    if len(arguments) not in (1, 3):
+        sys.stderr.write(f"usage: python -m airflow_mlpipe.runtime {_USAGE}\n")
         return 2
     spec_path = Path(arguments[0]).absolute()
     try:
         spec = from_json(LaunchSpec, spec_path.read_text("utf8"))
+        private = take_private()
+        if arguments[1:]:
+            dying_with_parent(int(arguments[2]))()
     except (OSError, ValueError, DocumentError) as error:
         sys.stderr.write(f"cannot read the launch spec {spec_path}: {error}\n")
         return 2
-    supervise(spec, spec_path)
+    supervise(spec, spec_path, private, *arguments[1:2])
     return 0
 
 
-def supervise(spec: LaunchSpec, spec_path: Path) -> None:
+def supervise(spec: LaunchSpec, spec_path: Path, private: Private, result_name: str = "result.json") -> None:
     """Run the attempt to its end and write its result; nothing happens when it is running or has ended."""
     directory = Path(spec.directory)
+    result_path = directory / result_name
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "supervisor.lock").open("w") as lock:
         try:
@@ -84,17 +99,18 @@ def supervise(spec: LaunchSpec, spec_path: Path) -> None:
             return
         except OSError:  # a filesystem without locks: the launching driver's own look is all there is
             pass
-        if not (directory / "result.json").exists():
-            result = Supervisor(spec, spec_path).run()
-            write_once(directory / "result.json", to_json(result))
+        if not result_path.exists():
+            result = Supervisor(spec, spec_path, private).run()
+            write_once(result_path, to_json(result))
 
 
 class Supervisor:
     """One attempt in progress. Single-threaded: a thread would make forking unsafe."""
 
-    def __init__(self, spec: LaunchSpec, spec_path: Path) -> None:
+    def __init__(self, spec: LaunchSpec, spec_path: Path, private: Private = NOTHING) -> None:
         self._spec = spec
         self._spec_path = spec_path
+        self._private = private
         self._directory = Path(spec.directory)
         self._signals = _Signals()
         self._next_heartbeat = 0.0
@@ -104,6 +120,7 @@ class Supervisor:
         """Start the step, wait for its end, end what it left running, and say how it ended."""
         adopt_orphans()
         self._beat()
+        memory_limit = MemoryLimit()
         started_at = time.time()
         try:
             child = self._start()
@@ -111,35 +128,44 @@ class Supervisor:
             return self._result("failed", None, started_at, time.time(), self._why_not_started(error))
         exit_code = self._wait_for(child)
         finished_at = time.time()
+        reached = memory_limit.reached()
         self._end_leftovers(child)
         if self._signals.termination_requested:
             return self._result("terminated", exit_code, started_at, finished_at, "terminated on request")
         status: StepStatus = "succeeded" if exit_code == 0 else "failed"
-        return self._result(status, exit_code, started_at, finished_at, _describe_exit(exit_code))
+        message = _describe_exit(exit_code, reached)
+        return self._result(status, exit_code, started_at, finished_at, message, reached is not None)
 
     def _start(self) -> subprocess.Popen[bytes]:
         if not self._spec.argv:
             raise ValueError("argv is empty")
-        with (self._directory / "log.txt").open("ab") as log:
+        with (
+            (self._directory / "log.txt").open("ab") as log,
+            handed_over(self._private.credentials) as own,
+        ):
+            handed = _handed_descriptor() if own is None else own
             return subprocess.Popen(
                 self._spec.argv,
                 cwd=self._spec.working_directory,
-                env=self._environment(),
+                env=self._environment(handed),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=_handed_descriptors(),
+                pass_fds=() if handed is None else (handed,),
                 preexec_fn=dying_with_parent(os.getpid()),  # safe: this process has one thread
             )
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, credentials: int | None) -> dict[str, str]:
         environment = {
             "PYTHONUNBUFFERED": "1",
             **os.environ,
+            **self._private.variables,
             **self._spec.environment,
             "MLPIPE_SPEC": str(self._spec_path),
         }
+        if credentials is not None:
+            environment[CREDENTIALS_VARIABLE] = str(credentials)
         entries = [environment.get("PYTHONPATH")]
         if FALLBACK_FOLDER.is_dir():
             entries.append(str(FALLBACK_FOLDER))
@@ -203,11 +229,23 @@ class Supervisor:
         self._next_heartbeat = time.monotonic() + HEARTBEAT_SECONDS
 
     def _result(
-        self, status: StepStatus, exit_code: int | None, started_at: float, finished_at: float, message: str
+        self,
+        status: StepStatus,
+        exit_code: int | None,
+        started_at: float,
+        finished_at: float,
+        message: str,
+        out_of_memory: bool = False,
     ) -> StepResult:
-        lines = tail(self._directory / "log.txt")
         return StepResult(
-            self._spec.attempt, status, exit_code, started_at, finished_at, message=message, last_lines=lines
+            self._spec.attempt,
+            status,
+            exit_code,
+            started_at,
+            finished_at,
+            message,
+            tail(self._directory / "log.txt"),
+            out_of_memory,
         )
 
 
@@ -233,10 +271,10 @@ class _Signals:
         self.termination_requested = True
 
 
-def _handed_descriptors() -> tuple[int, ...]:
-    """What the worker handed to the step, and not to this process: the file with its credentials."""
+def _handed_descriptor() -> int | None:
+    """What a worker on this machine handed to the step, and not to this process: a file of credentials."""
     handed = os.environ.get(CREDENTIALS_VARIABLE)
-    return () if handed is None else (int(handed),)
+    return None if handed is None else int(handed)
 
 
 def tail(log: Path) -> list[str]:
@@ -263,14 +301,23 @@ def _reap(child: subprocess.Popen[bytes]) -> int | None:
     return child.returncode
 
 
-def _describe_exit(exit_code: int) -> str:
+def _describe_exit(exit_code: int, memory_limit: int | None) -> str:
+    """How the step failed, "" when it did not; *memory_limit* is in bytes if a process was killed for it."""
     if exit_code == 0:
         return ""
     if exit_code > 0:
-        return f"exited with code {exit_code}"
+        what, or_else = f"exited with code {exit_code}", ""
+    else:
+        what = f"killed by signal {-exit_code} ({_signal_name(-exit_code)})"
+        or_else = ", possibly out of memory" if -exit_code == signal.SIGKILL else ""
+    if memory_limit is None:
+        return f"{what}{or_else}"
+    killed = "" if exit_code == -signal.SIGKILL else "a process was killed, "
+    return f"{what}: {killed}out of memory, the limit is {in_words(memory_limit)}"
+
+
+def _signal_name(number: int) -> str:
     try:
-        name = signal.Signals(-exit_code).name
+        return signal.Signals(number).name
     except ValueError:  # a real-time signal has no name
-        name = "unnamed"
-    cause = ", possibly out of memory" if -exit_code == signal.SIGKILL else ""
-    return f"killed by signal {-exit_code} ({name}){cause}"
+        return "unnamed"

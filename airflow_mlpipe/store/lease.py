@@ -106,7 +106,8 @@ class LeaseRecord:
     def attempts(self) -> tuple[str, ...]:
         """Everything that may have been started under this lease and those it was taken over from."""
         mine = (self.attempt,) if self.attempt else ()
-        return (*mine, *self.document.previous_attempts)[:_ATTEMPTS_KEPT]
+        # An owner may have taken its own lease anew for the same attempt.
+        return tuple(dict.fromkeys((*mine, *self.document.previous_attempts)))[:_ATTEMPTS_KEPT]
 
     @property
     def token(self) -> str:
@@ -207,6 +208,11 @@ class Lease:
                 # It will lapse, which frees it a little later.
                 log.warning("The lease on %s was not released: %s", self.fingerprint, error)
 
+    def leave(self) -> None:
+        """Have the lease stay as it is for another process of the same owner, which resumes it."""
+        with self._mutex:
+            self._released = True
+
     @contextmanager
     def keep_alive(self) -> Iterator[Lease]:
         """Renew from a thread while the block runs; look at ``lost`` to learn that it was in vain."""
@@ -283,6 +289,13 @@ class Leases:
             if (lease := self.take_over(fingerprint, current, owner, attempt)) is not None:
                 return lease
 
+    def resumed(self, fingerprint: str, owner: str, attempt: str) -> Lease | None:
+        """The lease that another process of *owner* took for *attempt* and left; None when it is gone."""
+        started, record = self._stopwatch(), self.current(fingerprint)
+        if record is None or (record.owner, record.attempt) != (owner, attempt):
+            return None
+        return self._of(fingerprint, record, started)
+
     def acquire(self, fingerprint: str, owner: str, attempt: str) -> Lease | None:
         """A new lease on *fingerprint*; None when there is one already, lapsed or not."""
         lease = self._new(fingerprint, owner, attempt)
@@ -328,11 +341,14 @@ class Leases:
             duration=self._duration,
             written_at=self._clock(),
         )
+        return self._of(fingerprint, LeaseRecord.write(document), self._stopwatch())
+
+    def _of(self, fingerprint: str, record: LeaseRecord, held_since: float) -> Lease:
         return Lease(
             self._datastore,
             fingerprint,
-            LeaseRecord.write(document),
-            held_since=self._stopwatch(),
+            record,
+            held_since=held_since,
             clock=self._clock,
             stopwatch=self._stopwatch,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Literal
@@ -17,12 +17,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from airflow_mlpipe.errors import DocumentError, StoreError
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.store.digest import Entry, sha256_stream
+from airflow_mlpipe.store.digest import Content, DirectoryDigest, Entry, sha256_stream
 from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.hashing import describe
 from airflow_mlpipe.store.layout import listing_key, output_key
 from airflow_mlpipe.store.manifest import ManifestEntry, ManifestListing, ManifestOutput
 from airflow_mlpipe.store.progress import Progress
+from airflow_mlpipe.store.tree import EmptyFolder
 
 INLINE = 256
 """So many files are listed in the manifest itself."""
@@ -65,9 +66,40 @@ def describe_stored(
     progress: Progress | None = None,
 ) -> ManifestOutput | None:
     """The same for what is kept at *key*, and a listing of it at *listing_at*."""
+    return _described(
+        datastore, name, key, listing_at, lambda keep: describe(path, cache, progress, keep=keep)
+    )
+
+
+def describe_leaves(
+    datastore: Datastore, name: str, key: str, listing_at: str, leaves: Iterable[Entry | EmptyFolder]
+) -> ManifestOutput | None:
+    """The same for a folder at *key* whose *leaves* are known, and come in order of their paths."""
+
+    def content(keep: Callable[[Entry], None]) -> Content:
+        folder, size = DirectoryDigest(), 0
+        for leaf in leaves:
+            if isinstance(leaf, EmptyFolder):
+                folder.add_empty_folder(leaf.path)
+                continue
+            folder.add_file(leaf.path, leaf.digest, executable=leaf.executable)
+            size += leaf.size
+            keep(leaf)
+        return Content("directory", folder.hexdigest(), size)
+
+    return _described(datastore, name, key, listing_at, content)
+
+
+def _described(
+    datastore: Datastore,
+    name: str,
+    key: str,
+    listing_at: str,
+    content_of: Callable[[Callable[[Entry], None]], Content],
+) -> ManifestOutput | None:
     with tempfile.NamedTemporaryFile(prefix="mlpipe-listing-") as file:
         recorder = _Recorder(file)
-        content = describe(path, cache, progress, keep=recorder.add)
+        content = content_of(recorder.add)
         if content.kind == "missing":
             return None
         if recorder.files <= INLINE:

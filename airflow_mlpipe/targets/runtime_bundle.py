@@ -3,8 +3,11 @@
 ::
 
     <cache>/runtime-<digest>/
-      airflow_mlpipe/            the standard library part: ``python -m airflow_mlpipe.runtime`` works here
+      airflow_mlpipe/            ``python -m airflow_mlpipe.runtime`` works here, and so does the carrier
       fallback/airflow_mlpipe.py what a step's PYTHONPATH leads to
+
+It is the part of the package that needs the standard library only (and fsspec with its driver, for a
+datastore on a server).
 
 A folder on PYTHONPATH comes before an interpreter's installed packages, and the bundle is only a part of
 the package. So the step's path gets the stand-in of ``fallback``: when imported, it looks for an installed
@@ -20,7 +23,19 @@ import airflow_mlpipe
 from airflow_mlpipe.store.atomic import temporary_beside
 
 PACKAGE = Path(airflow_mlpipe.__file__).parent
-MODULES = ("__init__.py", "version.py", "errors.py", "access.py", "records.py")
+MODULES = ("__init__.py", "version.py", "errors.py", "access.py", "handing.py", "records.py")
+FOLDERS = ("runtime", "carrier")
+# Of the store, what moves files. The rest of it knows manifests, and needs pydantic.
+STORE = (
+    *("__init__", "atomic", "cloning", "datastore", "digest", "download_cache", "driver_listing", "facts"),
+    *("folder", "hash_cache", "hashing", "layout", "local_folder", "parallel", "patterns", "progress"),
+    *("remote_digests", "remote_folder", "remote_listing", "snapshot", "transient", "tree"),
+    *("objects/__init__", "objects/any_driver", "objects/azure", "objects/choice", "objects/contract"),
+    *("objects/google", "objects/many", "objects/paths", "objects/s3"),
+    *("transfer/__init__", "transfer/blob", "transfer/budget", "transfer/download", "transfer/google"),
+    *("transfer/landing", "transfer/origin", "transfer/presence", "transfer/reading"),
+    *("transfer/remote_file", "transfer/s3", "transfer/server", "transfer/sftp", "transfer/upload"),
+)
 
 STAND_IN = '''\
 """Leads ``import airflow_mlpipe`` to the installed package, else to the part of it that lies beside."""
@@ -60,7 +75,9 @@ def runtime_bundle(cache: Path) -> Path:
 
 
 def _files() -> dict[str, bytes]:
-    modules = [*(PACKAGE / name for name in MODULES), *sorted((PACKAGE / "runtime").rglob("*.py"))]
+    folders = (path for folder in FOLDERS for path in sorted((PACKAGE / folder).rglob("*.py")))
+    store = (PACKAGE / f"store/{name}.py" for name in STORE)
+    modules = [*(PACKAGE / name for name in MODULES), *folders, *store]
     files = {f"airflow_mlpipe/{path.relative_to(PACKAGE).as_posix()}": path.read_bytes() for path in modules}
     return {**files, "fallback/airflow_mlpipe.py": STAND_IN.encode()}
 

@@ -22,7 +22,9 @@ BELOW_PIPELINE = {
     "errors",
     "access",
     "records",
+    "handing",
     "runtime",
+    "carrier",
     "model",
     "reuse",
     "store",
@@ -36,16 +38,27 @@ LAYERS: dict[str, set[str]] = {
     "errors": set(),
     "access": {"errors"},
     "records": {"errors"},
-    "runtime": {"access", "errors", "records"},
+    "handing": {"records"},
+    "runtime": {"access", "errors", "handing", "records"},
+    "carrier": {"access", "errors", "handing", "records", "runtime", "store"},
     "model": {"access", "errors", "runtime"},
     "reuse": {"errors"},
     "store": {"access", "errors", "model"},
-    "targets": {"access", "errors", "records", "model", "store"},
+    "targets": {"access", "errors", "handing", "records", "model", "store"},
     "pipeline": BELOW_PIPELINE,
     **{role: BELOW_PIPELINE | ROLES | {"pipeline"} for role in ROLES},
 }
 
-STANDARD_LIBRARY_ONLY = {"version", "get_provider_info", "errors", "access", "records", "runtime"}
+STANDARD_LIBRARY_ONLY = {
+    "version",
+    "get_provider_info",
+    "errors",
+    "access",
+    "records",
+    "handing",
+    "runtime",
+    "carrier",
+}
 AIRFLOW_AWARE = ROLES | {"pipeline"}
 
 

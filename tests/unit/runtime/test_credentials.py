@@ -14,9 +14,9 @@ import pytest
 from airflow_mlpipe import access
 from airflow_mlpipe.access import Access
 from airflow_mlpipe.errors import StoreError
+from airflow_mlpipe.handing import handed_over
 from airflow_mlpipe.records import CREDENTIALS_VARIABLE, HandedCredentials
 from airflow_mlpipe.runtime import credentials
-from airflow_mlpipe.targets.handing import handed_over
 
 RAW, TEAM = {"key": "raw"}, {"key": "team"}
 HANDED = HandedCredentials(

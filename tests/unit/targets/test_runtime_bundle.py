@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -29,11 +30,25 @@ def test_the_bundle_has_the_standard_library_part_and_nothing_else(tmp_path: Pat
     bundle = runtime_bundle(tmp_path)
     package = bundle / "airflow_mlpipe"
     assert {path.name for path in package.iterdir()} == {
-        *("__init__.py", "version.py", "errors.py", "access.py", "records.py", "runtime")
+        *("__init__.py", "version.py", "errors.py", "access.py", "handing.py", "records.py"),
+        *("runtime", "carrier", "store"),
     }
     assert {path.name for path in bundle.iterdir()} == {"airflow_mlpipe", "fallback"}
     for path in package.rglob("*.py"):
         assert path.read_bytes() == (ROOT / "airflow_mlpipe" / path.relative_to(package)).read_bytes()
+
+
+def test_the_bundle_has_all_that_it_imports_of_the_package(tmp_path: Path) -> None:
+    bundle = runtime_bundle(tmp_path)
+    missing = set()
+    for path in (bundle / "airflow_mlpipe").rglob("*/*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            place = bundle / (module or "airflow_mlpipe").replace(".", "/")
+            is_ours = module is not None and module.startswith("airflow_mlpipe")
+            if is_ours and not (place.is_dir() or place.with_suffix(".py").is_file()):
+                missing.add(f"{path.relative_to(bundle)} imports {module}")
+    assert missing == set()
 
 
 def test_a_second_call_gives_the_same_bundle_untouched(tmp_path: Path) -> None:

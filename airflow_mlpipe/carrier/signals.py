@@ -1,0 +1,60 @@
+"""The signals that ask for the end of an attempt."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+class Terminated(BaseException):
+    """Somebody asked for the end of the attempt."""
+
+
+class Signals:
+    """Listens for them from now on, also for those that came while they were blocked.
+
+    While the step runs they are the supervisor's; while something is fetched or left, they end that.
+    """
+
+    def __init__(self) -> None:
+        self.termination_requested = False
+        self._supervisor: subprocess.Popen[bytes] | None = None
+        self._interrupts = False
+        for number in _NUMBERS:
+            signal.signal(number, self._arrived)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _NUMBERS)
+
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Raise Terminated in the block as soon as one arrives, or at once when one has."""
+        try:
+            self._interrupts = True
+            if self.termination_requested:
+                raise Terminated
+            yield
+        finally:
+            self._interrupts = False
+
+    @contextmanager
+    def handed_to(self, supervisor: subprocess.Popen[bytes]) -> Iterator[None]:
+        """Let *supervisor* have what arrives in the block."""
+        self._supervisor = supervisor
+        if self.termination_requested:  # after the last look, and before it was known to whom to give it
+            supervisor.terminate()
+        try:
+            yield
+        finally:
+            self._supervisor = None
+
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
+        self.termination_requested = True
+        if self._supervisor is not None:
+            self._supervisor.terminate()
+        elif self._interrupts:
+            self._interrupts = False  # once: what is being cleared up meanwhile is not to be disturbed
+            raise Terminated
