@@ -178,6 +178,26 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "",
         "/opt/airflow/environments.yaml",
     ),
+    "image_builder": _option(
+        "URL of the Docker engine that builds the images of environments, and says which image a tag is: "
+        "'unix:///path' or 'tcp://host:port'. Empty is the one of DOCKER_HOST, or of the default socket. A "
+        "target of type docker has an engine of its own for both.",
+        "",
+        "tcp://builder.example.com:2376",
+    ),
+    "image_registry": _option(
+        "Repository to which images of environments are sent when they are built, and from which other "
+        "machines fetch them. A target of type kubernetes needs it unless its nodes have the images. Empty: "
+        "they stay where they are built.",
+        "",
+        "registry.example.com/team/environments",
+    ),
+    "image_connections": _option(
+        "Ids of connections of type docker, separated by commas: the logins at registries of images. Besides "
+        "them counts what 'docker login' left on the worker.",
+        "",
+        "docker_registry, docker_hub",
+    ),
     "work_directory": _option(
         "Folder on the worker in which running steps have their working directories.",
         "{AIRFLOW_HOME}/mlpipe-work",

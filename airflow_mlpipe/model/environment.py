@@ -7,23 +7,35 @@ from typing import Any
 
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from airflow_mlpipe.errors import DefinitionError
+from airflow_mlpipe.model.compute import ComputeTarget, ContainerTarget, LocalTarget
 from airflow_mlpipe.model.declaration import Declaration
+from airflow_mlpipe.model.dockerfile import check_dockerfile
+from airflow_mlpipe.model.image_name import Image
+
+_CONDA_SPEC = re.compile(r"(?:[A-Za-z0-9_.-]+::)?[A-Za-z0-9_][A-Za-z0-9_.-]*(?:[ =<>!~,|*+A-Za-z0-9_.-]*)?")
+_CONDA_CHANNEL = re.compile(r"(?:https?://)?[A-Za-z0-9_][A-Za-z0-9_.:/%-]*")
 
 
 class Environment(Declaration):
-    """Packages and variables for a step's process.
+    """What a step's process finds installed, and variables for it.
 
-    With *pip_packages* (or a *python_version*) the step runs in a virtual environment that is built once and
-    cached; otherwise in the worker's own Python. The first resolution of a list of packages is kept in
-    the datastore, so that every worker installs the same versions. ``environment_variables`` count in the
-    fingerprint.
+    On a worker's own machine *pip_packages* (or a *python_version*) make a virtual environment that is built
+    once and cached; without them the step runs in the worker's own Python. In a container the step runs in
+    *image*, or in what the text *dockerfile* describes; *pip_packages* and *conda_packages* (from
+    *conda_channels*) are installed on top of it, into an image that is built once. The first resolution of a
+    list of packages is kept in the datastore, so that everybody installs the same versions.
+    ``environment_variables`` count in the fingerprint.
     """
 
     name: str | None = None
+    image: Image | None = None
     pip_packages: tuple[str, ...] = ()
+    conda_packages: tuple[str, ...] = ()
+    conda_channels: tuple[str, ...] = ()
+    dockerfile: str | None = None
     python_version: str | None = None
     environment_variables: dict[str, str] = Field(default_factory=dict)
 
@@ -42,6 +54,29 @@ class Environment(Declaration):
                 ) from None
         return packages
 
+    @field_validator("conda_packages")
+    @classmethod
+    def _packages_are_specs(cls, packages: tuple[str, ...]) -> tuple[str, ...]:
+        for package in packages:
+            if not _CONDA_SPEC.fullmatch(package):
+                raise ValueError(f"{package!r} is not a package of conda such as 'cudatoolkit=11.8'")
+        return packages
+
+    @field_validator("conda_channels")
+    @classmethod
+    def _channels_are_names(cls, channels: tuple[str, ...]) -> tuple[str, ...]:
+        for channel in channels:
+            if not _CONDA_CHANNEL.fullmatch(channel):
+                raise ValueError(f"{channel!r} is not a channel of conda such as 'conda-forge'")
+        return channels
+
+    @field_validator("dockerfile")
+    @classmethod
+    def _dockerfile_stands_alone(cls, dockerfile: str | None) -> str | None:
+        if dockerfile is not None:
+            check_dockerfile(dockerfile)
+        return dockerfile
+
     @field_validator("python_version")
     @classmethod
     def _version_is_major_minor(cls, version: str | None) -> str | None:
@@ -49,10 +84,44 @@ class Environment(Declaration):
             raise ValueError("python_version is a minor version such as '3.11'")
         return version
 
+    @model_validator(mode="after")
+    def _fields_fit(self) -> Environment:
+        if self.image is not None and self.dockerfile is not None:
+            raise ValueError("dockerfile names its image in its FROM line; leave image out")
+        if self.conda_channels and not self.conda_packages:
+            raise ValueError("conda_channels without conda_packages; name the packages, or leave it out")
+        return self
+
     @property
     def is_isolated(self) -> bool:
         """Whether the step needs a Python of its own instead of the worker's."""
         return bool(self.pip_packages or self.python_version)
+
+    @property
+    def needs_building(self) -> bool:
+        """Whether a container of the step needs an image that has to be built."""
+        return bool(self.pip_packages or self.conda_packages or self.dockerfile)
+
+
+def check_environment(environment: Environment, target: ComputeTarget, who: str) -> None:
+    """Raise DefinitionError, which names the step as *who*, when *target* cannot offer *environment*."""
+    what = "environment" if environment.name is None else f"environment {environment.name!r}"
+    if isinstance(target, ContainerTarget):
+        if target.image is None and environment.image is None and environment.dockerfile is None:
+            raise DefinitionError(
+                f"{who}: its {what} names no image, nor does compute target {target.name!r}; set "
+                "image='python:3.12-slim' or another one, in either"
+            )
+    elif environment.conda_packages:
+        raise DefinitionError(
+            f"{who}: its {what} has conda_packages, which compute target {target.name!r} does not install; "
+            "use a target with containers, or pip_packages"
+        )
+    elif environment.is_isolated and not isinstance(target, LocalTarget):
+        raise DefinitionError(
+            f"{who}: its {what} has pip_packages or a python_version, which compute target {target.name!r} "
+            "does not install: it has an interpreter of its own; name that one as python of the target"
+        )
 
 
 def parse_environments(text: str, origin: str) -> dict[str, Environment]:

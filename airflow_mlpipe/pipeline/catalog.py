@@ -27,9 +27,14 @@ def compute_target(given: ComputeTarget | str | None) -> ComputeTarget:
     if isinstance(given, ComputeTarget):
         return given
     if given is None or given == "local":
-        path = path_option("compute_targets")
-        return _read(path, "compute_targets", parse_targets)["local"] if path else _LOCAL
+        return compute_targets()["local"]
     return _by_name(given, "compute_targets", "compute target", parse_targets)
+
+
+def compute_targets() -> Mapping[str, ComputeTarget]:
+    """The targets of the file, by name, and ``local``. DefinitionError when it cannot be read."""
+    path = path_option("compute_targets")
+    return {"local": _LOCAL} if path is None else _read(path, "compute_targets", parse_targets)
 
 
 def environment(given: Environment | str | None) -> Environment:
@@ -39,6 +44,12 @@ def environment(given: Environment | str | None) -> Environment:
     if given is None:
         return _WORKERS_OWN
     return _by_name(given, "environments", "environment", parse_environments)
+
+
+def environments() -> Mapping[str, Environment]:
+    """The environments of the file, by name; none without one. DefinitionError when it cannot be read."""
+    path = path_option("environments")
+    return {} if path is None else _read(path, "environments", parse_environments)
 
 
 def datastore_entries() -> Mapping[str, DatastoreEntry]:

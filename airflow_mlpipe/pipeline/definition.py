@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from airflow_mlpipe.model.compute import ComputeTarget
+from airflow_mlpipe.model.compute import ComputeTarget, LocalTarget
 from airflow_mlpipe.model.entry import Command, Function, Script
 from airflow_mlpipe.model.environment import Environment
 from airflow_mlpipe.model.reuse_options import ReuseOptions
@@ -70,4 +70,5 @@ class StepDefinition:
     def python_path(self) -> PythonPath:
         """What PYTHONPATH adds, on this worker, to where the step's process looks for modules."""
         declared = self.environment_variables
-        return PythonPath.of_step(declared, is_isolated=self.environment.is_isolated)
+        is_elsewhere = not isinstance(self.target, LocalTarget)
+        return PythonPath.of_step(declared, is_isolated=is_elsewhere or self.environment.is_isolated)

@@ -40,6 +40,9 @@ class Settings:
     datastores: Path | None
     compute_targets: Path | None
     environments: Path | None
+    image_builder: str
+    image_registry: str
+    image_connections: tuple[str, ...]
     work_directory: Path
     cache_directory: Path
     download_cache_size: int
@@ -81,6 +84,9 @@ class Settings:
             datastores=path_option("datastores"),
             compute_targets=path_option("compute_targets"),
             environments=path_option("environments"),
+            image_builder=_text("image_builder"),
+            image_registry=_repository("image_registry"),
+            image_connections=_items("image_connections"),
             work_directory=cast("Path", path_option("work_directory")),
             cache_directory=cast("Path", path_option("cache_directory")),
             download_cache_size=_size("download_cache_size"),
@@ -195,9 +201,31 @@ def _key_place(option: str) -> str:
     )
 
 
+def _repository(option: str) -> str:
+    from airflow_mlpipe.model.image_name import ImageName  # parsing a DAG file reads single options only
+
+    text = _text(option).rstrip("/")
+    if not text:
+        return text
+    try:
+        name = ImageName.parse(text)
+    except ValueError as error:
+        raise DefinitionError(f"[mlpipe] {option}: {error}") from error
+    if name.tag or name.digest:
+        raise DefinitionError(
+            f"[mlpipe] {option} is {text!r}; write a repository without a tag or digest, such as "
+            "registry.example.com/team/environments"
+        )
+    return text
+
+
+def _items(option: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in _text(option).split(","))))
+
+
 def _read_datastores(datastore: str) -> tuple[str, ...]:
     urls = []
-    for item in filter(None, (part.strip() for part in _text("read_datastores").split(","))):
+    for item in _items("read_datastores"):
         if item.startswith(_NAMESPACE_PREFIX):
             name = _namespace(item.removeprefix(_NAMESPACE_PREFIX).strip(), "read_datastores")
             urls.append(in_namespace(datastore, name))

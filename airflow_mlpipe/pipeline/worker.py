@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airflow_mlpipe.model.compute import LocalTarget
+from airflow_mlpipe.errors import TargetError
+from airflow_mlpipe.model.compute import ComputeTarget, ContainerTarget, LocalTarget
 from airflow_mlpipe.model.entry import Command
 from airflow_mlpipe.model.registered import RegisteredSource
+from airflow_mlpipe.model.remote_target import RemoteTarget
 from airflow_mlpipe.pipeline.datastores import know_datastores
 from airflow_mlpipe.pipeline.definition import StepDefinition
 from airflow_mlpipe.pipeline.registered import RegisteredInputs
@@ -24,7 +26,7 @@ from airflow_mlpipe.store.download_cache import DownloadCache
 from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.sources import SourceFinder
-from airflow_mlpipe.targets.environments import LocalEnvironments, StepEnvironment
+from airflow_mlpipe.targets.environments import Environments, LocalEnvironments, StepEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Worker:
     _sources: dict[tuple[Path | None, Path], SourceFiles] = field(default_factory=dict, init=False)
     _surroundings: dict[object, Surroundings] = field(default_factory=dict, init=False)
     _planned: dict[object, StepEnvironment] = field(default_factory=dict, init=False)
+    _offered: dict[str, Environments] = field(default_factory=dict, init=False)
 
     @classmethod
     @contextmanager
@@ -76,7 +79,7 @@ class Worker:
             self._surroundings[what] = Surroundings(
                 path.inside,
                 self._environments(definition).modules(environment, path),
-                knows_all=not environment.is_isolated,
+                knows_all=isinstance(definition.target, LocalTarget) and not environment.is_isolated,
             )
         return self._surroundings[what]
 
@@ -119,14 +122,17 @@ class Worker:
             remember=self.cache,
         )
 
-    def _environments(self, definition: StepDefinition) -> LocalEnvironments:
-        return local_environments(
-            definition.target,
-            self.settings,
-            self.stores,
-            self.cache,
-            resolves_packages=self.resolves_packages,
-        )
+    def _environments(self, definition: StepDefinition) -> Environments:
+        what = repr(definition.target)
+        if what not in self._offered:
+            self._offered[what] = environments_of(
+                definition.target,
+                self.settings,
+                self.stores,
+                self.cache,
+                resolves_packages=self.resolves_packages,
+            )
+        return self._offered[what]
 
 
 def hash_cache(settings: Settings) -> HashCache:
@@ -145,15 +151,27 @@ def source_finder(folder: Path, cache: HashCache, settings: Settings) -> SourceF
     return SourceFinder(folder, cache, lambda what: Progress(what, log.info), download_cache(settings))
 
 
-def local_environments(
-    target: LocalTarget,
+def environments_of(
+    target: ComputeTarget,
     settings: Settings,
     stores: Stores,
     cache: HashCache,
     *,
     resolves_packages: bool = True,
-) -> LocalEnvironments:
-    """The environments of this worker."""
+) -> Environments:
+    """What plans and provides the environments of steps on *target*."""
+    if isinstance(target, ContainerTarget):
+        from airflow_mlpipe.pipeline.compute.images import image_environments
+
+        return image_environments(target, settings, stores, resolves_packages=resolves_packages)
+    if isinstance(target, RemoteTarget):
+        from airflow_mlpipe.pipeline.compute.remote import remote_environments
+
+        return remote_environments(target)
+    if not isinstance(target, LocalTarget):
+        raise TargetError(
+            f"compute target {target.name!r} is of a kind whose environments nothing here knows"
+        )
     return LocalEnvironments(
         target,
         stores.own,
@@ -181,5 +199,12 @@ def code_of_step(definition: StepDefinition, sources: SourceFiles, around: Surro
 def _interpreter_of(definition: StepDefinition) -> object:
     """Equal for steps whose interpreters find the same modules."""
     environment = definition.environment
-    packages = environment.pip_packages, environment.python_version
-    return packages, definition.target.python, definition.python_path
+    installed = (
+        environment.image,
+        environment.dockerfile,
+        environment.conda_channels,
+        environment.conda_packages,
+        environment.pip_packages,
+        environment.python_version,
+    )
+    return installed, repr(definition.target), definition.python_path

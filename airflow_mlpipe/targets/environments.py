@@ -9,7 +9,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from airflow_mlpipe.model.environment import Environment
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.digest import sha256_file
 from airflow_mlpipe.store.layout import environment_lock_key
+from airflow_mlpipe.targets.images.definition import ImageDefinition
 from airflow_mlpipe.targets.installed import Memory
 from airflow_mlpipe.targets.interpreter import describe_everything, describe_imports, installed_modules
 from airflow_mlpipe.targets.interrogation import Interpreter, interrogate
@@ -52,13 +53,17 @@ class StepEnvironment:
 
     ``document`` is its part of the recipe; ``undetermined`` are sentences on what could not be told.
     ``lock`` are the pinned packages of a virtual environment, None for an interpreter that is there
-    already; ``python`` is that interpreter, or the version that the virtual environment wants.
+    already; ``python`` is that interpreter, or the version that the virtual environment wants. ``image`` is
+    the image that the step runs in, None for an interpreter of this machine; ``build`` is how it is built,
+    None for one that is there.
     """
 
     document: dict[str, Any]
     python: str
     lock: str | None = None
     undetermined: tuple[str, ...] = ()
+    image: str | None = None
+    build: ImageDefinition | None = None
 
 
 class UnresolvedPackages(TargetError):
@@ -69,6 +74,35 @@ class UnresolvedPackages(TargetError):
         super().__init__(
             f"the packages {', '.join(packages)} were never resolved; run a step that needs them"
         )
+
+
+class Environments(Protocol):
+    """Plans and provides what steps find installed on one kind of target."""
+
+    def plan(
+        self, environment: Environment, needs: Needs, path: PythonPath, program: str | None = None
+    ) -> StepEnvironment:
+        """The environment as it counts in the fingerprint.
+
+        *path* is what PYTHONPATH adds; *program* is what a command starts, None for a Python script. Raises
+        TargetError when packages cannot be resolved, or an interpreter or program is not there, and
+        UnresolvedPackages when it may not resolve them.
+        """
+
+    def modules(self, environment: Environment, path: PythonPath) -> frozenset[str]:
+        """Top-level modules that are installed there, as far as they are known; raises as :meth:`plan`."""
+
+    def interpreter(self, planned: StepEnvironment) -> Path:
+        """The interpreter of a planned environment without an image, built now if need be.
+
+        Raises TargetError.
+        """
+
+    def image(self, planned: StepEnvironment) -> str:
+        """The reference of the image of a planned environment that has one, built now if need be.
+
+        It starts the image that was planned and no other one. Raises TargetError.
+        """
 
 
 class LocalEnvironments:
@@ -102,11 +136,10 @@ class LocalEnvironments:
     def plan(
         self, environment: Environment, needs: Needs, path: PythonPath, program: str | None = None
     ) -> StepEnvironment:
-        """The environment as it counts in the fingerprint.
-
-        *path* is what PYTHONPATH adds; *program* is what a command starts, None for a Python script. Raises
-        TargetError when packages cannot be resolved, or an interpreter or program is not there.
-        """
+        """See :class:`Environments`; an image is for targets with containers, and passed over here."""
+        if environment.image is not None or environment.dockerfile is not None:
+            where = "a virtual environment with its packages" if environment.is_isolated else self._python
+            self._say(f"The image of the environment is passed over: here the step runs in {where}")
         if environment.is_isolated:
             planned = self._isolated(environment, needs, path)
         else:
@@ -114,22 +147,23 @@ class LocalEnvironments:
         if program is None:
             return planned
         document = {**planned.document, "program": _program_document(program, planned)}
-        return StepEnvironment(document, planned.python, planned.lock, planned.undetermined)
+        return replace(planned, document=document)
 
     def modules(self, environment: Environment, path: PythonPath) -> frozenset[str]:
-        """Top-level modules that are installed there, as far as they are known; raises as :meth:`plan`.
-
-        Of a virtual environment only the names of the distributions are known.
-        """
+        """See :class:`Environments`; of a virtual environment the names of the distributions are known."""
         if environment.is_isolated:
             return frozenset(name.replace("-", "_") for name in self._distributions(environment)[1])
         return installed_modules(paths=self._ask(path).paths, remember=self._memory)
 
     def interpreter(self, planned: StepEnvironment) -> Path:
-        """The interpreter of a planned environment, built now if need be. Raises TargetError."""
+        """See :class:`Environments`."""
         if planned.lock is None:
             return Path(planned.python)
         return self._virtual.python(planned.lock, planned.python, self._say)
+
+    def image(self, planned: StepEnvironment) -> str:
+        """See :class:`Environments`; here is none."""
+        raise TargetError("a step on this machine runs in no image")
 
     def _isolated(self, environment: Environment, needs: Needs, path: PythonPath) -> StepEnvironment:
         version = environment.python_version or _minor_version(sys.version_info)

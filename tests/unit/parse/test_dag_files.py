@@ -33,6 +33,15 @@ def mapped(task_id, **keywords):
 
 # File name: the body of its DAG, and what the author reads in Airflow's list of import errors.
 MISTAKES = {
+    "environment_for_containers": (
+        'step("train", environment=Environment(conda_packages=["a"]))',
+        "step 'train': its environment has conda_packages, which compute target 'local' does not install",
+    ),
+    "mapped_environment_for_containers": (
+        'mapped("train", environment=Environment(conda_packages=["a"]), compute_target="local")'
+        '.expand(arguments=[["1"]])',
+        "step 'train': its environment has conda_packages, which compute target 'local' does not install",
+    ),
     "missing_script": (
         'PythonScriptStep(source_directory="code", script_name="trian.py")',
         "step 'trian.py': script_name 'trian.py' is not a file in {code}",

@@ -1,0 +1,1 @@
+"""Images that steps run in: told apart by content, found in engines and registries, built once."""
