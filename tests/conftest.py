@@ -15,7 +15,7 @@ _home = tempfile.mkdtemp(prefix="mlpipe-tests-")
 os.environ["AIRFLOW_HOME"] = _home
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 
-pytest_plugins = ["tests.services"]
+pytest_plugins = ["tests.services", "tests.engines"]
 
 settings.register_profile("mlpipe", deadline=None)
 settings.load_profile("mlpipe")

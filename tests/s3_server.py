@@ -1,4 +1,7 @@
-"""moto's S3 on a free port, for ``python s3_server.py``: prints its address, and ends when its input does."""
+"""moto's S3 on a free port: prints its address, and ends when its input does.
+
+``python s3_server.py [HOST]``; HOST is the address of this machine to listen on, 127.0.0.1 by default.
+"""
 
 from __future__ import annotations
 
@@ -54,12 +57,13 @@ def _end_with_our_starter() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_our_starter, daemon=True).start()
+    host = sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1"
     server = make_server(
-        "127.0.0.1",
+        host,
         0,
         OneAtATime(DomainDispatcherApplication(create_backend_app)),
         threaded=True,
         request_handler=Silent,
     )
-    print(f"http://127.0.0.1:{server.server_port}", flush=True)
+    print(f"http://{host}:{server.server_port}", flush=True)
     server.serve_forever()

@@ -64,7 +64,7 @@ def s3_server() -> Iterator[str]:
         return
     if not find_spec("moto"):
         _missing("moto is not installed; run make setup")
-    with _running([sys.executable, str(Path(__file__).with_name("s3_server.py"))]) as address:
+    with running_s3("127.0.0.1") as address:
         yield address
 
 
@@ -107,6 +107,13 @@ def new_bucket(address: str) -> ObjectStore:
 def new_container(address: str) -> ObjectStore:
     """An empty container of the Azure Blob server at *address*."""
     return _fresh("az", _blob_options(address))
+
+
+@contextmanager
+def running_s3(host: str) -> Iterator[str]:
+    """An S3 server of our own that listens on *host*, an address of this machine; gives its address."""
+    with _running([sys.executable, str(Path(__file__).with_name("s3_server.py")), host]) as address:
+        yield address
 
 
 def _missing(reason: str) -> NoReturn:

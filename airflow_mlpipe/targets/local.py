@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -23,19 +22,20 @@ from typing import NamedTuple
 import psutil
 
 from airflow_mlpipe.errors import InfrastructureError, TargetError
+from airflow_mlpipe.handing import handed_over
 from airflow_mlpipe.records import CREDENTIALS_VARIABLE, LaunchSpec, Private, StepResult
 from airflow_mlpipe.targets.contract import NOTHING_PRIVATE, AttemptDirectory, AttemptState, Container
-from airflow_mlpipe.targets.handing import handed_over
-from airflow_mlpipe.targets.log_lines import LogLines
+from airflow_mlpipe.targets.log_file import (
+    FASTEST_POLL_SECONDS,
+    SLOWEST_POLL_SECONDS,
+    followed,
+    last_lines,
+    last_words,
+)
 
 FIRST_SIGN_SECONDS = 10.0
 FRESH_SECONDS = 30.0  # of a heartbeat on another host, which writes one every five seconds
 KILL_SECONDS = 2.0  # beyond the attempt's own grace period
-FASTEST_POLL_SECONDS = 0.01
-SLOWEST_POLL_SECONDS = 0.25
-CHUNK_BYTES = 64 * 1024
-LAST_LINES = 20
-LAST_LINE_LENGTH = 500
 
 # Airflow's settings hold credentials of its own, and steer any Airflow that a script may import.
 WITHHELD_PREFIXES = ("AIRFLOW__", "AIRFLOW_CONN_", "AIRFLOW_VAR_", "_AIRFLOW", "__AIRFLOW")
@@ -92,24 +92,8 @@ class LocalDriver:
 
     def logs(self, attempt: AttemptDirectory, offset: int = 0) -> Iterator[str]:
         """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`; the lines are those of LogLines."""
-        lines = LogLines()
-        interval = FASTEST_POLL_SECONDS
-        try:
-            log = attempt.log_path.open("rb", buffering=0)
-        except FileNotFoundError:
-            return
-        with log, _waiting_for(_heartbeat(attempt)) as wait:
-            log.seek(offset)
-            while True:
-                has_ended = self.status(attempt) != "running"  # asked first: what comes after is read below
-                interval = min(1.5 * interval, SLOWEST_POLL_SECONDS)
-                while chunk := log.read(CHUNK_BYTES):
-                    yield from lines.feed(chunk)
-                    interval = FASTEST_POLL_SECONDS
-                if has_ended:
-                    break
-                wait(interval)
-        yield from lines.close()
+        with _waiting_for(_heartbeat(attempt)) as wait:
+            yield from followed(attempt.log_path, offset, lambda: self.status(attempt) == "running", wait)
 
     def terminate(self, attempt: AttemptDirectory) -> None:
         """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`.
@@ -140,7 +124,7 @@ class LocalDriver:
             raise InfrastructureError(
                 f"the attempt in {attempt.path} has no result, it is {state}"
                 + (": its supervisor was killed or the machine restarted" if state == "lost" else "")
-                + _quoted(self._last_lines(attempt) if state == "lost" else [])
+                + last_words(last_lines(attempt.log_path) if state == "lost" else [])
             )
         return attempt.read_result()
 
@@ -184,7 +168,7 @@ class LocalDriver:
             if exit_code:
                 raise TargetError(
                     f"the supervisor of {attempt.path} ended with code {exit_code}"
-                    + _quoted(self._last_lines(attempt))
+                    + last_words(last_lines(attempt.log_path))
                 )
             if time.monotonic() >= deadline:
                 _kill([psutil.Process(supervisor.pid)] if exit_code is None else [])
@@ -209,15 +193,8 @@ class LocalDriver:
             started_at=attempt.spec_path.stat().st_mtime,
             finished_at=self._clock(),
             message="terminated on request, after its supervisor was lost",
-            last_lines=self._last_lines(attempt),
+            last_lines=last_lines(attempt.log_path),
         )
-
-    def _last_lines(self, attempt: AttemptDirectory) -> list[str]:
-        """The end of the log of an attempt that does not run."""
-        with contextlib.suppress(FileNotFoundError):
-            start = max(0, attempt.log_path.stat().st_size - CHUNK_BYTES)
-            return [line[:LAST_LINE_LENGTH] for line in deque(self.logs(attempt, start), maxlen=LAST_LINES)]
-        return []
 
     def _is_alive(self, beat: _Heartbeat | None) -> bool:
         if beat is None:
@@ -313,7 +290,3 @@ def _kill(processes: list[psutil.Process]) -> None:
         with contextlib.suppress(psutil.Error):
             process.kill()
     psutil.wait_procs(processes, timeout=KILL_SECONDS)
-
-
-def _quoted(lines: list[str]) -> str:
-    return "; its last words:\n" + "\n".join(lines) if lines else ""

@@ -1,0 +1,1 @@
+"""Steps as containers of a Docker engine."""
