@@ -19,7 +19,7 @@ from airflow_mlpipe.targets.installed import RACY_NS, Memory
 from airflow_mlpipe.targets.python_path import VARIABLE
 
 _SECONDS = 60
-_QUESTION = """
+QUESTION = """
 import json, os, site, sys, sysconfig
 standard = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")]
 standard += [os.path.join(place, "lib-dynload") for place in standard]
@@ -81,7 +81,7 @@ def _key(python: str, variables: dict[str, str]) -> str:
 
 def _ask(python: str, variables: dict[str, str]) -> str:
     return subprocess.run(
-        [python, "-c", _QUESTION],
+        [python, "-c", QUESTION],
         env={**os.environ, **variables},
         capture_output=True,
         text=True,

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import shutil
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,58 +16,18 @@ from airflow_mlpipe.store.remote_digests import RemoteDigests
 from airflow_mlpipe.store.remote_listing import remote_files
 from airflow_mlpipe.store.sources import Source, SourceFinder
 from airflow_mlpipe.store.transfer.download import Downloader
+from tests.sshd import SSHD, running_sshd
 
-paramiko = pytest.importorskip("paramiko")
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-
+pytest.importorskip("paramiko")
 pytestmark = pytest.mark.skipif(SSHD is None, reason="sshd is not installed")
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Access]:
     """An SFTP server for the files of this machine."""
-    folder = tmp_path_factory.mktemp("sshd")
-    for name in ("host", "user"):
-        paramiko.RSAKey.generate(2048).write_private_key_file(str(folder / name))
-    key = paramiko.RSAKey(filename=str(folder / "user"))
-    (folder / "authorized").write_text(f"{key.get_name()} {key.get_base64()}\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = {
-        "HostKey": folder / "host",
-        "AuthorizedKeysFile": folder / "authorized",
-        "PidFile": "none",
-        "StrictModes": "no",
-        "UsePAM": "no",
-        "PermitRootLogin": "yes",
-        "Subsystem": "sftp internal-sftp",
-        "ListenAddress": f"127.0.0.1:{port}",
-    }
-    (folder / "config").write_text("".join(f"{name} {value}\n" for name, value in options.items()))
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where it locks itself in
-    assert SSHD is not None
-    process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "config")], stderr=subprocess.DEVNULL)
-    login = {"port": port, "username": getpass.getuser(), "key_filename": str(folder / "user")}
-    try:
-        _wait_for(port)
+    with running_sshd(tmp_path_factory.mktemp("sshd")) as server:
+        login = {"port": server.port, "username": server.user, "key_filename": str(server.user_key)}
         yield Access("sftp://127.0.0.1", {**login, "allow_agent": False, "look_for_keys": False})
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
 
 
 @pytest.fixture

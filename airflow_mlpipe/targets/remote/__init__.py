@@ -1,0 +1,1 @@
+"""Running steps on a machine that is reached by SSH."""
