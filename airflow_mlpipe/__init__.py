@@ -20,12 +20,17 @@ if TYPE_CHECKING:
     from airflow_mlpipe.model.data import PipelineData as PipelineData
     from airflow_mlpipe.model.dataset import Dataset as Dataset
     from airflow_mlpipe.model.datastore import Datastore as Datastore
+    from airflow_mlpipe.model.docker_target import DockerTarget as DockerTarget
     from airflow_mlpipe.model.entry import Command as Command
     from airflow_mlpipe.model.entry import Script as Script
     from airflow_mlpipe.model.environment import Environment as Environment
+    from airflow_mlpipe.model.kubernetes_target import KubernetesTarget as KubernetesTarget
+    from airflow_mlpipe.model.node_pool import NodePool as NodePool
     from airflow_mlpipe.model.parameters import PipelineParameter as PipelineParameter
     from airflow_mlpipe.model.reference import PipelineDataReference as PipelineDataReference
     from airflow_mlpipe.model.registered import Model as Model
+    from airflow_mlpipe.model.remote_target import RemoteTarget as RemoteTarget
+    from airflow_mlpipe.model.volume import Volume as Volume
     from airflow_mlpipe.operators.changed_data import changed_data as changed_data
     from airflow_mlpipe.operators.command import CommandStep as CommandStep
     from airflow_mlpipe.operators.data_transfer import DataTransferStep as DataTransferStep
@@ -52,10 +57,13 @@ _HOMES = {
     "DataTransferStep": "airflow_mlpipe.operators.data_transfer",
     "Dataset": "airflow_mlpipe.model.dataset",
     "Datastore": "airflow_mlpipe.model.datastore",
+    "DockerTarget": "airflow_mlpipe.model.docker_target",
     "Environment": "airflow_mlpipe.model.environment",
     "Input": "airflow_mlpipe.runtime.annotations",
+    "KubernetesTarget": "airflow_mlpipe.model.kubernetes_target",
     "LocalTarget": "airflow_mlpipe.model.compute",
     "Model": "airflow_mlpipe.model.registered",
+    "NodePool": "airflow_mlpipe.model.node_pool",
     "OUTPUT": "airflow_mlpipe.runtime.annotations",
     "Output": "airflow_mlpipe.runtime.annotations",
     "OutputFileDatasetConfig": "airflow_mlpipe.model.data",
@@ -65,8 +73,10 @@ _HOMES = {
     "PipelineDataReference": "airflow_mlpipe.model.reference",
     "PipelineParameter": "airflow_mlpipe.model.parameters",
     "PythonScriptStep": "airflow_mlpipe.operators.python_script",
+    "RemoteTarget": "airflow_mlpipe.model.remote_target",
     "Run": "airflow_mlpipe.runtime",
     "Script": "airflow_mlpipe.model.entry",
+    "Volume": "airflow_mlpipe.model.volume",
     "changed_data": "airflow_mlpipe.operators.changed_data",
     "dataset_asset": "airflow_mlpipe.pipeline.assets",
     "expand_in_chunks": "airflow_mlpipe.decorators.fan_out",
@@ -87,10 +97,13 @@ __all__ = [
     "DataTransferStep",
     "Dataset",
     "Datastore",
+    "DockerTarget",
     "Environment",
     "Input",
+    "KubernetesTarget",
     "LocalTarget",
     "Model",
+    "NodePool",
     "Output",
     "OutputFileDatasetConfig",
     "OutputReuseSensor",
@@ -99,8 +112,10 @@ __all__ = [
     "PipelineDataReference",
     "PipelineParameter",
     "PythonScriptStep",
+    "RemoteTarget",
     "Run",
     "Script",
+    "Volume",
     "__version__",
     "changed_data",
     "dataset_asset",

@@ -22,7 +22,7 @@ from airflow_mlpipe.pipeline.functions.call import FunctionCall
 from airflow_mlpipe.pipeline.functions.shipping import makes_steps
 from airflow_mlpipe.pipeline.functions.signature import FunctionSignature, without_outputs
 from airflow_mlpipe.pipeline.parameters import bind_parameters
-from airflow_mlpipe.sensors.output_reuse import placement_of
+from airflow_mlpipe.sensors.output_reuse import mapped_placement
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -91,7 +91,7 @@ class StepDecorator(_TaskDecorator):  # type: ignore[type-arg]
         _check_mapped(signature, fixed, mapped)
         check_expansion(mapped, self._who)
         described = {"doc_md": self.function.__doc__} if _DOCS.isdisjoint(self.kwargs) else {}
-        placement = placement_of(self.kwargs.get("compute_target"))
+        placement = mapped_placement(self.kwargs, self._who)
         placed = attr.evolve(self, kwargs={**described, **placement, **self.kwargs})
         result = super(StepDecorator, placed)._expand(expand_input, strict=strict)
         operator: Any = result.operator  # type: ignore[attr-defined]  # of a plain XComArg, which it is

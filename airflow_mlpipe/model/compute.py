@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from airflow_mlpipe.model.declaration import Declaration
+from airflow_mlpipe.model.image_name import Image
 
 
 class ComputeTarget(Declaration):
@@ -14,15 +15,19 @@ class ComputeTarget(Declaration):
 
     ``pool`` and ``pool_slots`` are the Airflow pool that limits how many steps run there at once; ``queue``
     is the Airflow queue whose workers reach the target. A step's own arguments of these names win.
-    ``cost_per_hour`` is what a step there costs while it runs, in a currency of your choice.
-    ``infrastructure_retries`` is how often a step is started anew, within one try of its task, when the target
-    lost it: its machine was taken away, its pod evicted, its engine restarted.
+    ``max_nodes`` is how many steps run there at once, in all runs and deployments that share a datastore;
+    unlike the slots of a pool, a step that is reused takes none. ``cost_per_hour`` is what a step there costs
+    while it runs, in a currency of your choice.
+    ``infrastructure_retries`` is how often a step is started anew, within one try of its task, when the
+    target lost it: its machine was taken away, its pod evicted, its engine restarted.
     """
 
+    type: str
     name: str
     pool: str | None = None
     pool_slots: Annotated[int, Field(gt=0)] | None = None
     queue: str | None = None
+    max_nodes: Annotated[int, Field(gt=0, le=1000)] | None = None
     cost_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     infrastructure_retries: Annotated[int, Field(ge=0, le=100)] = 0
 
@@ -33,7 +38,7 @@ class ContainerTarget(ComputeTarget):
     ``image`` is for steps whose environment names none. ``python`` is the interpreter in the image.
     """
 
-    image: str | None = None
+    image: Image | None = None
     python: str = "python3"
     infrastructure_retries: Annotated[int, Field(ge=0, le=100)] = 3
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk.bases.sensor import PokeReturnValue
 
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
     from airflow_mlpipe.reuse.decision import Policy
     from airflow_mlpipe.store.lease import Lease
     from airflow_mlpipe.store.manifest import Manifest
+    from airflow_mlpipe.triggers.attempt import AttemptTrigger
+
+# The triggerer ends an overdue step itself; Airflow's own time-out, which leaves it alone, comes after that.
+TRIGGER_SECONDS = 60
 
 
 class StepOperator(OutputReuseSensor):
@@ -31,6 +39,8 @@ class StepOperator(OutputReuseSensor):
     runs_the_step = True
 
     _production: Production | None = None
+    _left: AttemptTrigger | None = None
+    _stays = False
 
     def poke(self, context: Any) -> PokeReturnValue:
         """Reuse, or run, or wait for somebody who runs the same."""
@@ -52,8 +62,24 @@ class StepOperator(OutputReuseSensor):
             if sensing.manifest is not None:
                 return self._reuse(step, sensing)
             self.log.info("%s", sensing.decision.sentence())
-            with lease.keep_alive(), step.recorder.running(sensing):
-                return self._run(step, policy, sensing, lease)
+            held = self._with_node(step, lease)
+            if held is None:
+                return PokeReturnValue(False)
+            with ExitStack() as stack:
+                for one in held:
+                    stack.enter_context(one)
+                    stack.enter_context(one.keep_alive())
+                stack.enter_context(step.recorder.running(sensing))
+                return self._run(step, policy, sensing, held)
+
+    def resume(self, context: Any, event: Mapping[str, Any], deadline: float | None = None) -> Any:
+        """Go on after the triggerer; a step that it ended because its time was over has failed."""
+        if event.get("status") == "overdue":
+            self._fail_overdue(context)
+        if event.get("status") == "unwatched":
+            self.log.warning("%s: the triggerer could not watch it: %s", self.who, event.get("message"))
+            self._stays = True
+        return super().resume(context, event, deadline)
 
     def on_kill(self) -> None:
         """End the step's whole process tree, when the task is marked failed or takes too long."""
@@ -82,17 +108,43 @@ class StepOperator(OutputReuseSensor):
         if isinstance(taken, Lease):
             return taken
         self.log.info("%s: waiting for %s, which runs the same step", self.who, taken.owner or "somebody")
-        self._trigger = OutputsTrigger.for_lease(step.datastore, on, self.poke_interval)
+        self._trigger = OutputsTrigger.for_leases(step.datastore, [on], self.poke_interval)
         return None
 
-    def _run(self, step: StepRun, policy: Policy, sensing: Sensing, lease: Lease) -> PokeReturnValue:
-        from airflow_mlpipe.pipeline.outcome import Outcome
+    def _with_node(self, step: StepRun, lease: Lease) -> tuple[Lease, ...] | None:
+        """*lease*, and that on a node where the target has so many and no more; None while all are taken."""
+        if self.target.max_nodes is None:
+            return (lease,)
+        from airflow_mlpipe.pipeline.nodes import Nodes
+        from airflow_mlpipe.store.lease import Leases
+        from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
-        self._production = step.production()
+        leases = Leases(step.datastore, duration=step.settings.lease_seconds)
+        nodes = Nodes(leases, self.target.name, self.target.max_nodes)
+        node = nodes.take(step.identity.owner, step.identity.attempt)
+        if node is not None:
+            return lease, node
+        self.log.info(
+            "%s: waiting for a node of %s: others run on all %d", self.who, self.target.name, len(nodes.names)
+        )
+        self._trigger = OutputsTrigger.for_leases(step.datastore, nodes.names, self.poke_interval)
+        return None
+
+    def _run(
+        self, step: StepRun, policy: Policy, sensing: Sensing, held: tuple[Lease, ...]
+    ) -> PokeReturnValue:
+        from airflow_mlpipe.pipeline.outcome import Outcome
+        from airflow_mlpipe.pipeline.production import StillRunning
+
+        lease = held[0]
+
+        self._production = step.production(may_leave=self.deferrable and not self._stays)
         try:
             # What may have been sealed before is gone on with only if nothing speaks against its outputs.
             previous = lease.previous_attempts(announced=_is_new(sensing))
             product = self._production.run(previous, policy)
+        except StillRunning as running:
+            return self._leave(step, held, running.places.attempt)
         finally:
             self._production = None
         why_not = self._why_not_sealed(step, policy, product)
@@ -105,9 +157,53 @@ class StepOperator(OutputReuseSensor):
             outcome = self._seal(step, policy, sensing, product.manifest)
         return self._hand_on(step, sensing, outcome)
 
+    def _leave(self, step: StepRun, held: tuple[Lease, ...], attempt: str) -> PokeReturnValue:
+        """Leave the running *attempt*, and the leases that are *held*, to the triggerer."""
+        from airflow_mlpipe.model.kubernetes_target import KubernetesTarget
+        from airflow_mlpipe.triggers.attempt import AttemptTrigger
+
+        assert isinstance(self.target, KubernetesTarget)  # no other is left to the triggerer
+        self._left = AttemptTrigger.of(
+            self.target,
+            step.datastore,
+            attempt,
+            [lease.fingerprint for lease in held],
+            step.identity.owner,
+            step.identity.attempt,
+        )
+        self._trigger = self._left
+        for lease in held:
+            lease.leave()
+        return PokeReturnValue(False)
+
+    def _wait(self, context: Any, deadline: float) -> Any:
+        if self._left is None:
+            return super()._wait(context, deadline)
+        # A step that is overdue already is the triggerer's to end, too.
+        ends_by = self._left.deadline = min(deadline, self._ends_by(context, deadline))
+        return self._hand_over(deadline, max(0.0, ends_by - time.time()) + TRIGGER_SECONDS)
+
+    def _ends_by(self, context: Any, otherwise: float) -> float:
+        """When the task has run for as long as it may; Airflow counts anew each time that it resumes."""
+        if self.execution_timeout is None:
+            return otherwise
+        return float(context["ti"].start_date.timestamp() + self.execution_timeout.total_seconds())
+
+    def _fail_overdue(self, context: Any) -> NoReturn:
+        from airflow.sdk.exceptions import AirflowSensorTimeout
+
+        from airflow_mlpipe.errors import StepError
+        from airflow_mlpipe.pipeline.step_run import StepRun
+
+        step = StepRun.of(self, context)
+        with step.recorder.running(step.sense(step.policy)):
+            if self._ends_by(context, math.inf) <= time.time():
+                raise StepError(f"{self.who}: ran for longer than {self.execution_timeout}")
+            raise AirflowSensorTimeout(f"{self.who}: ran for longer than {self.timeout:g} s")
+
     def _seal(self, step: StepRun, policy: Policy, sensing: Sensing, ours: Manifest) -> Outcome:
+        from airflow_mlpipe.pipeline.costs import Expense
         from airflow_mlpipe.pipeline.outcome import Outcome
-        from airflow_mlpipe.reuse.phrases import span
         from airflow_mlpipe.store.sealing import seal
 
         replaces = policy.mode == "refresh" or policy.why_not_allowed is not None or _is_repair(sensing)
@@ -118,7 +214,7 @@ class StepOperator(OutputReuseSensor):
             keyring=step.stores.keyring,
         )
         if sealed.producer.attempt == ours.producer.attempt:
-            self.log.info("%s: ran for %s, outputs sealed", self.who, span(sealed.seconds))
+            self.log.info("%s: ran for %s, outputs sealed", self.who, Expense.of(sealed))
         elif policy.why_not_allowed is not None:
             # Another run's outputs are equally good, but this step is to hand on its own.
             return Outcome(sensing.decision, ours, step.datastore, sealed=False)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from airflow_mlpipe.errors import DocumentError, InfrastructureError, MLPipeError, StoreError
+from airflow_mlpipe.errors import DocumentError, InfrastructureError, MLPipeError, StepError, StoreError
 from airflow_mlpipe.model.compute import ContainerTarget
 from airflow_mlpipe.model.entry import Function, Script
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
@@ -19,7 +21,7 @@ from airflow_mlpipe.pipeline.binding import InputToken, OutputToken, Token
 from airflow_mlpipe.pipeline.compute.drivers import can_be_watched, driver_for, shares_disk
 from airflow_mlpipe.pipeline.datastores import credentials_for
 from airflow_mlpipe.pipeline.earlier_runs import earlier_runs
-from airflow_mlpipe.pipeline.failures import Retries, step_error
+from airflow_mlpipe.pipeline.failures import Retries, attributed, step_error
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.pipeline.intake import Intake
 from airflow_mlpipe.pipeline.placements.contract import Layout, Placement
@@ -37,6 +39,7 @@ from airflow_mlpipe.records import CallSpec, LaunchSpec, OutputSpec, Private, Ru
 from airflow_mlpipe.reuse.code_tree import BUNDLE, FUNCTION
 from airflow_mlpipe.reuse.decision import Policy, is_too_old
 from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.targets.attempt_records import AttemptRecords
 from airflow_mlpipe.targets.contract import AttemptDirectory, Container, TargetDriver
 from airflow_mlpipe.targets.environments import search_path
 
@@ -53,7 +56,11 @@ class StillRunning(MLPipeError):
 
 
 class Lost(InfrastructureError):
-    """The target lost an attempt; another one may do better."""
+    """The target lost an attempt after *seconds* there; another one may do better."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(message)
 
 
 @dataclass
@@ -61,8 +68,9 @@ class Production:
     """One task instance making its step's outputs.
 
     ``context`` is that of the task. ``snapshot_kept`` is told the digest under which the code is kept, before
-    it runs. With ``may_leave`` the worker does not wait for a step that the triggerer can watch.
-    :meth:`terminate` may come from a signal handler at any time.
+    it runs, ``attempt_lost`` the seconds of each attempt that the target lost. With ``may_leave`` the worker
+    does not wait for a step that the triggerer can watch. :meth:`terminate` may come from a signal handler at
+    any time.
     """
 
     preparation: Preparation
@@ -72,8 +80,10 @@ class Production:
     stores: Stores
     context: Any
     snapshot_kept: Callable[[str], object]
+    attempt_lost: Callable[[float], object]
     may_leave: bool = False
     _running: AttemptPlaces | None = field(default=None, init=False)
+    _is_to_end: bool = field(default=False, init=False)
 
     @property
     def datastore(self) -> Datastore:
@@ -99,15 +109,22 @@ class Production:
             try:
                 return self._finished(places, is_new=adopted is None)
             except Lost as error:
+                self.attempt_lost(error.seconds)
                 pause = retries.pause_after(error)
                 if pause is None:
                     raise
-                log.warning("%s: %s", self._who, retries.sentence(error, pause))
+                log.warning("%s", retries.sentence(error, pause))
                 time.sleep(pause)
+                if self._is_to_end:
+                    raise
                 adopted = None
 
     def terminate(self) -> None:
-        """End the step's process and everything it started. Twice is fine."""
+        """End the step's process and everything it started, and start no other. Twice is fine."""
+        self._is_to_end = True
+        self._end_attempt()
+
+    def _end_attempt(self) -> None:
         if (places := self._running) is not None:
             self._driver.terminate(places.directory)
 
@@ -156,12 +173,13 @@ class Production:
         """The attempt that this try left to the triggerer, if any, and how many it had lost before."""
         if not self._is_watched:
             return 0, None
-        for number in reversed(range(self._target.infrastructure_retries + 1)):
-            places = self._places(self._attempt(number))
-            self._driver.collect(places.directory)
-            if places.directory.spec_path.exists() and self._driver.status(places.directory) != "unknown":
-                return number, places
-        return 0, None
+        numbers = range(self._target.infrastructure_retries + 1)
+        tried = (self._places(self._attempt(number)).directory for number in numbers)
+        launched = list(takewhile(AttemptRecords(self.datastore).has_spec, tried))
+        if not launched:
+            return 0, None
+        self._driver.collect(launched[-1])
+        return len(launched) - 1, self._places(launched[-1].attempt)
 
     def _adoptable(self, attempt: str, policy: Policy) -> AttemptPlaces | None:
         """The places of an earlier attempt that is running, or has succeeded, with this fingerprint.
@@ -226,7 +244,7 @@ class Production:
             # What was done, or still is, stays as it is: who comes next goes on with it.
             raise
         except BaseException:
-            self.terminate()
+            self._end_attempt()
             self._clear(places)
             raise
         finally:
@@ -252,17 +270,29 @@ class Production:
 
     def _follow(self, places: AttemptPlaces) -> None:
         """Return when the attempt has succeeded; raise a StepError when it has not."""
-        try:
+        with self._naming_failures(places):
             for line in self._driver.logs(places.directory):
                 step_log.info("%s", line)
             result = self._driver.result(places.directory)
-        except InfrastructureError as error:
-            raise Lost(str(error)) from error
         if result.status == "succeeded":
             self._driver.collect(places.directory)
             return
-        failure = step_error(result, self._who, getattr(self._target, "memory", None))
-        raise Lost(str(failure)) if isinstance(failure, InfrastructureError) else failure
+        limit = getattr(self._target, "memory", None)
+        failure = step_error(result, self._who, limit, asked_for=self._is_to_end)
+        if isinstance(failure, InfrastructureError):
+            raise Lost(str(failure), result.finished_at - result.started_at)
+        raise failure
+
+    @contextmanager
+    def _naming_failures(self, places: AttemptPlaces) -> Iterator[None]:
+        """Name the step in what its driver raises; what that takes for infrastructure is Lost."""
+        try:
+            yield
+        except StepError as error:
+            failure = attributed(error, self._who)
+            if isinstance(failure, InfrastructureError):
+                raise Lost(str(failure), places.directory.age()) from error
+            raise failure from error
 
     def _launch(self, places: AttemptPlaces, placement: Placement, archive: bytes, snapshot: str) -> None:
         staged = placement.stage(archive, snapshot)
@@ -270,10 +300,8 @@ class Production:
         if self.preparation.code.why_undeclared is not None:
             placement.tell_earlier_runs(earlier_runs(self.stores, self.identity))
         private = Private(secrets, credentials_for(placement.urls()))
-        try:
+        with self._naming_failures(places):
             self._driver.launch(places.directory, spec, private, self._container(placement))
-        except InfrastructureError as error:
-            raise Lost(str(error)) from error
 
     def _spec(
         self, places: AttemptPlaces, placement: Placement, staged: Mapping[str, StagedInput]
@@ -342,10 +370,10 @@ class Production:
         An image has a PATH of its own.
         """
         definition = self.preparation.definition
-        python, path = definition.target.python or "python3", {}
+        python, path = self.preparation.environment.python, {}
         if self.preparation.environment.image is None:
             with hash_cache(self.settings) as cache:
-                environments = environments_of(definition, self.settings, self.stores, cache)
+                environments = environments_of(definition.target, self.settings, self.stores, cache)
                 interpreter = environments.interpreter(self.preparation.environment)
             python = str(interpreter)
             if not self._is_carried:
@@ -360,13 +388,17 @@ class Production:
         if self.preparation.environment.image is None:
             return None
         with hash_cache(self.settings) as cache:
-            environments = environments_of(self.preparation.definition, self.settings, self.stores, cache)
+            target = self.preparation.definition.target
+            environments = environments_of(target, self.settings, self.stores, cache)
             image = environments.image(self.preparation.environment)
         return Container(image, placement.mounts())
 
     def _clear(self, places: AttemptPlaces) -> None:
         """Take away what an attempt that is over has put anywhere, besides its records and outputs."""
-        self._driver.discard(places.directory)
+        try:
+            self._driver.discard(places.directory)
+        except StepError as error:  # of what is left behind; the attempt itself is over
+            log.warning("%s: attempt %s left something on its target: %s", self._who, places.attempt, error)
         self._placement(places).clear()
 
     # -- its inputs -------------------------------------------------------------------------------------

@@ -95,8 +95,8 @@ class StepRun:
             if self.datastore.exists(manifest_key(sensing.manifest.fingerprint)):
                 return sensing
 
-    def production(self) -> Production:
-        """What makes the outputs."""
+    def production(self, *, may_leave: bool = False) -> Production:
+        """What makes the outputs; with *may_leave* it leaves a step that the triggerer can watch."""
         from airflow_mlpipe.pipeline.production import Production  # a step that is reused does without
 
         return Production(
@@ -107,6 +107,8 @@ class StepRun:
             self.stores,
             self.context,
             self.recorder.snapshot_kept,
+            self.recorder.attempt_lost,
+            may_leave,
         )
 
     def publish(self, sensing: Sensing, outcome: Outcome, keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 from airflow_mlpipe.errors import DefinitionError, MLPipeError
 from airflow_mlpipe.links.manifest import ManifestLink
 from airflow_mlpipe.links.producer import ProducerLink
-from airflow_mlpipe.model.compute import ComputeTarget, LocalTarget
+from airflow_mlpipe.model.compute import ComputeTarget
 from airflow_mlpipe.model.data import StepOutput
 from airflow_mlpipe.model.entry import Command, Function, Script
-from airflow_mlpipe.model.environment import Environment
+from airflow_mlpipe.model.environment import Environment, check_environment
 from airflow_mlpipe.model.reuse_options import ReuseOptions
 from airflow_mlpipe.pipeline import bundle, catalog
 from airflow_mlpipe.pipeline.arguments import check_arguments, check_inputs, check_outputs, check_variables
@@ -31,11 +31,12 @@ from airflow_mlpipe.pipeline.parameters import bind_parameters
 from airflow_mlpipe.pipeline.xcom import allow_references
 
 if TYPE_CHECKING:
+    from airflow.triggers.base import BaseTrigger
+
     from airflow_mlpipe.pipeline.functions.call import FunctionCall
     from airflow_mlpipe.pipeline.lookup import Sensing
     from airflow_mlpipe.pipeline.outcome import Outcome
     from airflow_mlpipe.pipeline.step_run import StepRun
-    from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
 # Airflow fails a task that it reschedules before the executor has told it of the last look's end.
 SHORTEST_RESCHEDULE_SECONDS = 5
@@ -115,7 +116,7 @@ class OutputReuseSensor(BaseSensorOperator):
         poke_interval: float | timedelta = 10,
         **kwargs: Any,
     ) -> None:
-        self.target = _local(catalog.compute_target(compute_target), f"step {task_id!r}")
+        self.target = catalog.compute_target(compute_target)
         kwargs = {"multiple_outputs": True, **_placement(self.target), **kwargs}
         super().__init__(task_id=task_id, mode=mode, poke_interval=poke_interval, **kwargs)
         self.entry = entry
@@ -139,7 +140,7 @@ class OutputReuseSensor(BaseSensorOperator):
         self.azureml_compat = azureml_compat
         self._deferrable = deferrable
         self.decided: dict[str, Any] | None = None
-        self._trigger: OutputsTrigger | None = None
+        self._trigger: BaseTrigger | None = None
         self._check()
         self._joined = self._is_unmapped
         if self.has_dag():
@@ -150,8 +151,7 @@ class OutputReuseSensor(BaseSensorOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> PartialStep:
         """Part of the arguments, for ``.expand()``; each mapped instance has its own fingerprint."""
-        who = f"step {kwargs.get('task_id', cls.__name__)!r}"
-        placed = placement_of(kwargs.get("compute_target"), who)
+        placed = mapped_placement(kwargs, f"step {kwargs.get('task_id', cls.__name__)!r}")
         return PartialStep.of(super().partial(**{**placed, **kwargs}))
 
     def run_after(self, *steps: Any) -> None:
@@ -200,6 +200,7 @@ class OutputReuseSensor(BaseSensorOperator):
         check_inputs(self.inputs, self.who)
         check_outputs(self.outputs, self.who)
         check_variables(self.environment_variables, self.who)
+        check_environment(self.environment, self.target, self.who)
 
     def _join_dag(self) -> None:
         """Take part in the DAG's dataflow and parameters, and find the code; once."""
@@ -277,15 +278,22 @@ class OutputReuseSensor(BaseSensorOperator):
             outcome = self.poke(context)
         if outcome.is_done:
             return outcome.xcom_value
+        return self._wait(context, deadline)
+
+    def _wait(self, context: Any, deadline: float) -> Any:
+        """Hand over to the triggerer until *deadline*, in seconds since the epoch."""
         remaining = deadline - time.time()
         if remaining <= 0:
             raise AirflowSensorTimeout(f"{self.who}: waited for {self.timeout:g} s in vain")
+        return self._hand_over(deadline, remaining)
+
+    def _hand_over(self, deadline: float, seconds: float) -> Any:
         assert self._trigger is not None  # whoever finds nothing says what to wait for
         return self.defer(
             trigger=self._trigger,
             method_name="resume",
             kwargs={"deadline": deadline},
-            timeout=timedelta(seconds=remaining),
+            timeout=timedelta(seconds=seconds),
         )
 
 
@@ -298,15 +306,20 @@ def _mistakes_are_final() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
 
 
-def placement_of(compute_target: ComputeTarget | str | None, who: str) -> dict[str, Any]:
+def mapped_placement(given: Mapping[str, Any], who: str) -> dict[str, Any]:
+    """What :func:`placement_of` says of a mapped step, of whose arguments *given* are those known already.
+
+    Raises DefinitionError for an environment that the target cannot offer, too.
+    """
+    target, environment = given.get("compute_target"), given.get("environment")
+    if target is not None and environment is not None:
+        check_environment(catalog.environment(environment), catalog.compute_target(target), who)
+    return placement_of(target)
+
+
+def placement_of(compute_target: ComputeTarget | str | None) -> dict[str, Any]:
     """What Airflow's scheduler is to know of the target of a step that is mapped. Raises DefinitionError."""
-    return _placement(_local(catalog.compute_target(compute_target), who))
-
-
-def _local(target: ComputeTarget, who: str) -> LocalTarget:
-    if isinstance(target, LocalTarget):
-        return target
-    raise DefinitionError(f"{who}: compute target {target.name!r} is of a kind that is not known")
+    return _placement(catalog.compute_target(compute_target))
 
 
 def _placement(target: ComputeTarget) -> dict[str, Any]:

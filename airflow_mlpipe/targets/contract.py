@@ -7,6 +7,7 @@ its id, so that a worker which died is replaced by another one that goes on wher
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +81,13 @@ class AttemptDirectory:
     def read_returned(self) -> ReturnedValues:
         """What the function of the attempt returned. Raises DocumentError when it cannot be read."""
         return from_json(ReturnedValues, _read(self.returned_path))
+
+    def age(self) -> float:
+        """The seconds since its launch, 0 when it has not been launched."""
+        try:
+            return max(0.0, time.time() - self.spec_path.stat().st_mtime)
+        except FileNotFoundError:
+            return 0.0
 
     def write_spec(self, spec: LaunchSpec) -> None:
         """Write the spec atomically, for the owner's eyes only. Raises InfrastructureError."""

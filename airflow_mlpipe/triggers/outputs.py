@@ -26,8 +26,8 @@ PATIENCE = 10
 class OutputsTrigger(BaseTrigger):
     """Fires when it is time for a worker to look again, who judges whether outputs can be used.
 
-    With a *lease* that is when nobody holds it any more: it was released, or it was not renewed for its
-    duration while the triggerer's own stopwatch ran. Without, it is when one of *datastores*, URLs, has
+    With *leases* that is when nobody holds one of them any more: it was released, or it was not renewed for
+    its duration while the triggerer's own stopwatch ran. Without, it is when one of *datastores*, URLs, has
     another manifest of *fingerprint* than that with the digest in *seen* ("" for none), so that a manifest
     which was found wanting is not looked at twice. *poll_interval* is in seconds. The event is ``{"status":
     "look"}``, or ``{"status": "error", "message": ...}`` when the store fails.
@@ -37,23 +37,22 @@ class OutputsTrigger(BaseTrigger):
         self,
         datastores: Sequence[str],
         poll_interval: float,
-        lease: str = "",
+        leases: Sequence[str] = (),
         fingerprint: str = "",
         seen: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.datastores = list(datastores)
         self.poll_interval = poll_interval
-        self.lease = lease
+        self.leases = list(leases)
         self.fingerprint = fingerprint
         self.seen = list(seen)
-        self._watched: bytes | None = None
-        self._watched_since = 0.0
+        self._watched: dict[str, tuple[bytes, float]] = {}
 
     @classmethod
-    def for_lease(cls, datastore: Datastore, lease: str, poll_interval: float) -> OutputsTrigger:
-        """Wait until the holder of *lease* has ended, one way or another."""
-        return cls([datastore.url], poll_interval, lease=lease)
+    def for_leases(cls, datastore: Datastore, leases: Sequence[str], poll_interval: float) -> OutputsTrigger:
+        """Wait until the holder of one of *leases* has ended, one way or another."""
+        return cls([datastore.url], poll_interval, leases=leases)
 
     @classmethod
     def for_manifest(
@@ -65,7 +64,7 @@ class OutputsTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer needs to make this trigger again."""
-        names = ("datastores", "poll_interval", "lease", "fingerprint", "seen")
+        names = ("datastores", "poll_interval", "leases", "fingerprint", "seen")
         return f"{type(self).__module__}.{type(self).__qualname__}", {
             name: getattr(self, name) for name in names
         }
@@ -88,21 +87,23 @@ class OutputsTrigger(BaseTrigger):
 
     def _is_time_to_look(self) -> bool:
         stores = [Datastore.open(url) for url in self.datastores]
-        if self.lease:
-            return self._has_ended(Leases(stores[0]).current(self.lease))
+        if self.leases:
+            return any(self._has_ended(name, Leases(stores[0]).current(name)) for name in self.leases)
         return any(
             _manifest_digest(store, self.fingerprint) not in ("", seen)
             for store, seen in zip(stores, self.seen, strict=True)
         )
 
-    def _has_ended(self, lease: LeaseRecord | None) -> bool:
+    def _has_ended(self, name: str, lease: LeaseRecord | None) -> bool:
         # Asking the store for the lease's age would take the right to write, which a triggerer may not have.
         if lease is None:
             return True
         now = time.monotonic()
-        if lease.raw != self._watched:
-            self._watched, self._watched_since = lease.raw, now
-        return now - self._watched_since >= lease.duration
+        raw, since = self._watched.get(name, (b"", now))
+        if lease.raw != raw:
+            since = now
+        self._watched[name] = lease.raw, since
+        return now - since >= lease.duration
 
 
 def _manifest_digest(datastore: Datastore, fingerprint: str) -> str:

@@ -17,7 +17,7 @@ from airflow.cli.cli_parser import get_parser
 import airflow_mlpipe
 from airflow_mlpipe.cli.definition import get_commands
 from airflow_mlpipe.get_provider_info import OPTIONS
-from airflow_mlpipe.model.compute import parse_targets
+from airflow_mlpipe.model.compute_targets import parse_targets
 from airflow_mlpipe.model.datastore import parse_datastores
 from airflow_mlpipe.model.environment import parse_environments
 from airflow_mlpipe.reuse.decision import REUSE_MODES, ReasonKind

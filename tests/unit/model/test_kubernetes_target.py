@@ -111,7 +111,7 @@ targets = st.builds(
 @settings(max_examples=40, deadline=None)
 def test_a_target_written_to_the_file_is_read_again_as_it_was(target: KubernetesTarget) -> None:
     section = target.model_dump(mode="json", exclude={"name"})
-    text = yaml.safe_dump({"it": section}, allow_unicode=True)
+    text = yaml.safe_dump({"it": section})
     assert parse_targets(text, "targets.yaml")["it"] == target.model_copy(update={"name": "it"})
 
 

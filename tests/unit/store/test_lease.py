@@ -258,6 +258,28 @@ def test_a_lease_is_released_when_its_block_ends_or_fails(leases: Leases) -> Non
     assert leases.current(FINGERPRINT) is None
 
 
+def test_a_lease_that_is_left_is_resumed_by_another_process_of_its_owner_for_the_same_attempt(
+    leases: Leases, clock: Any
+) -> None:
+    with acquired(leases) as lease:
+        lease.leave()
+    assert not lease.renew()
+    clock.now += 50
+    for owner, attempt in (("other", "attempt-1"), ("me", "attempt-2")):
+        assert leases.resumed(FINGERPRINT, owner, attempt) is None
+    resumed = leases.resumed(FINGERPRINT, "me", "attempt-1")
+    assert resumed is not None
+    assert resumed.renew()
+    clock.now += 50
+    assert not has_lapsed(leases)
+    taken = leases.take(FINGERPRINT, "me", "attempt-1")
+    assert isinstance(taken, Lease)
+    assert taken.record.attempts == ("attempt-1",)
+    assert not resumed.renew()
+    taken.release()
+    assert leases.resumed(FINGERPRINT, "me", "attempt-1") is None
+
+
 def test_a_failing_store_leaves_the_lease_so_that_the_attempt_is_found_again(
     leases: Leases, clock: Any
 ) -> None:

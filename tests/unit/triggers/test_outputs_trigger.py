@@ -71,10 +71,20 @@ def test_a_manifest_that_was_found_wanting_is_not_looked_at_twice(stores: list[D
     assert fires(trigger)
 
 
+def test_it_fires_when_one_of_several_leases_is_gone(stores: list[Datastore]) -> None:
+    other = "b" * 64
+    held = [Leases(stores[0]).acquire(name, "d/r/t", "attempt-1") for name in (FINGERPRINT, other)]
+    trigger = again(OutputsTrigger.for_leases(stores[0], [FINGERPRINT, other], 60))
+    assert not fires(trigger)
+    assert held[1] is not None
+    held[1].release()
+    assert fires(trigger)
+
+
 def test_it_fires_when_the_lease_of_the_first_store_is_gone(stores: list[Datastore]) -> None:
     lease = Leases(stores[0]).acquire(FINGERPRINT, "d/r/t", "attempt-1")
     assert lease is not None
-    trigger = again(OutputsTrigger.for_lease(stores[0], FINGERPRINT, 60))
+    trigger = again(OutputsTrigger.for_leases(stores[0], [FINGERPRINT], 60))
     assert not fires(trigger)
     lease.release()
     assert fires(trigger)

@@ -1,0 +1,207 @@
+"""Watching in the triggerer a step that runs in a pod, while no worker does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_mlpipe.errors import MLPipeError
+from airflow_mlpipe.model.kubernetes_target import KubernetesTarget
+from airflow_mlpipe.pipeline.datastores import know_datastores
+from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.lease import Lease, Leases
+from airflow_mlpipe.targets.kubernetes.api_call import Refusal
+from airflow_mlpipe.targets.kubernetes.async_cluster import AsyncCluster
+from airflow_mlpipe.targets.kubernetes.bookmark import Bookmark
+from airflow_mlpipe.targets.kubernetes.log_stream import LogReader
+from airflow_mlpipe.targets.kubernetes.names import pod_name
+from airflow_mlpipe.targets.kubernetes.persistence import Persistence
+from airflow_mlpipe.targets.kubernetes.phases import Patience, PhaseLog, patience_of
+
+# A triggerer loads no DAG file that would say so.
+know_datastores()
+
+log = logging.getLogger(__name__)
+step_log = logging.getLogger("airflow_mlpipe.step")
+
+ASK_SECONDS = 2.0
+BOOKMARK_SECONDS = 2.0
+RENEWALS_PER_DURATION = 3
+
+
+class AttemptTrigger(BaseTrigger):
+    """Fires when a worker has to go on with an attempt, and shows its log until then.
+
+    *cluster* has the fields of a ``ClusterAddress``, *patience* those of a ``Patience``. The records of
+    *attempt* are in *datastore*, a URL. *leases* are what *owner* holds leases on for *follower*, the try of
+    the task; they are renewed. At *deadline*, in seconds since the epoch, the pod is ended.
+
+    The event is ``{"status": "look"}`` when the attempt is over or waits in vain, ``{"status": "overdue"}``
+    after the deadline, and ``{"status": "unwatched", "message": ...}`` when the cluster, or what this
+    triggerer needs to reach it, fails here; a worker may do better.
+    """
+
+    def __init__(
+        self,
+        cluster: Mapping[str, Any],
+        patience: Mapping[str, float],
+        datastore: str,
+        attempt: str,
+        leases: Sequence[str],
+        owner: str,
+        follower: str,
+        deadline: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.cluster = dict(cluster)
+        self.patience = dict(patience)
+        self.datastore = datastore
+        self.attempt = attempt
+        self.leases = list(leases)
+        self.owner = owner
+        self.follower = follower
+        self.deadline = deadline
+        self._persistence = Persistence()
+        self._hook: Any = None
+
+    @classmethod
+    def of(
+        cls,
+        target: KubernetesTarget,
+        datastore: Datastore,
+        attempt: str,
+        leases: Sequence[str],
+        owner: str,
+        follower: str,
+    ) -> AttemptTrigger:
+        """Watch *attempt*, which runs on *target*."""
+        from airflow_mlpipe.pipeline.compute.kubernetes import ClusterAddress
+
+        cluster, patience = asdict(ClusterAddress.of(target)), asdict(patience_of(target))
+        return cls(cluster, patience, datastore.url, attempt, leases, owner, follower)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """What the triggerer needs to make this trigger again."""
+        names = (
+            "cluster",
+            "patience",
+            "datastore",
+            "attempt",
+            "leases",
+            "owner",
+            "follower",
+            "deadline",
+        )
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            name: getattr(self, name) for name in names
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch the pod; stores answer synchronously, so they are asked off the event loop."""
+        renewing = [asyncio.create_task(self._keep_lease(lease)) for lease in self.leases]
+        try:
+            yield TriggerEvent(await self._event())
+        finally:
+            for task in renewing:
+                task.cancel()
+            await asyncio.gather(*renewing, return_exceptions=True)
+
+    async def on_kill(self) -> None:
+        """End the step, when its task was marked as failed or succeeded, or cleared."""
+        try:
+            await self._end()
+        except MLPipeError as error:
+            log.warning("Pod %s could not be ended: %s", pod_name(self.attempt), error)
+
+    async def _event(self) -> dict[str, Any]:
+        seconds = None if self.deadline is None else max(0.0, self.deadline - time.time())
+        try:
+            await asyncio.wait_for(self._until_over(), seconds)
+        except asyncio.TimeoutError:
+            await self.on_kill()
+            return {"status": "overdue"}
+        except Exception as error:  # of the store, the cluster, a connection that is not known here, ...
+            return {"status": "unwatched", "message": str(error) or type(error).__name__}
+        return {"status": "look"}
+
+    async def _until_over(self) -> None:
+        """Return once the pod has ended, is gone, or waits in vain."""
+        bookmark = Bookmark(await self._store(), self.attempt, self.follower)
+        reader = LogReader(await asyncio.to_thread(bookmark.read))
+        patience, phases = Patience(**self.patience), PhaseLog(time.monotonic)
+        while True:
+            async with self._reached() as cluster:
+                sighting = await cluster.pod(pod_name(self.attempt))
+                if sighting is None:
+                    return
+                if (sentence := phases.news(sighting)) is not None:
+                    log.info("%s", sentence)
+                if sighting.stage == "ended" or sighting.hopeless(patience) is not None:
+                    return
+                if sighting.stage == "running":
+                    await self._show(cluster, reader, bookmark)
+            await asyncio.sleep(ASK_SECONDS)
+
+    async def _show(self, cluster: AsyncCluster, reader: LogReader, bookmark: Bookmark) -> None:
+        """Log what the step prints, until the stream ends or breaks off."""
+        kept_at = time.monotonic()
+        try:
+            async for chunk in cluster.log(pod_name(self.attempt), reader.query(follow=True)):
+                for line in reader.feed(chunk):
+                    step_log.info("%s", line)
+                if time.monotonic() - kept_at >= BOOKMARK_SECONDS:
+                    await asyncio.to_thread(bookmark.move, reader.position)
+                    kept_at = time.monotonic()
+        except Refusal as refusal:
+            log.debug("The log of pod %s broke off: %s", pod_name(self.attempt), refusal)
+        finally:
+            await asyncio.to_thread(bookmark.move, reader.position)
+
+    async def _end(self) -> None:
+        """Delete the pod, and let others have the leases."""
+        async with self._reached() as cluster:
+            if (sighting := await cluster.pod(pod_name(self.attempt))) is not None:
+                await cluster.delete(sighting)
+        for name in self.leases:
+            if (lease := await self._resumed(name)) is not None:
+                await asyncio.to_thread(lease.release)
+
+    async def _keep_lease(self, name: str) -> None:
+        """Renew a lease for as long as it is ours."""
+        while True:
+            try:
+                lease = await self._resumed(name)
+                if lease is None:
+                    log.warning("A lease of attempt %s is not its own any more", self.attempt)
+                    return
+                while await asyncio.to_thread(lease.renew):
+                    await asyncio.sleep(lease.record.duration / RENEWALS_PER_DURATION)
+                return
+            except MLPipeError as error:
+                log.warning("A lease of attempt %s was not renewed: %s", self.attempt, error)
+            await asyncio.sleep(ASK_SECONDS)
+
+    async def _resumed(self, name: str) -> Lease | None:
+        leases = Leases(await self._store())
+        return await asyncio.to_thread(leases.resumed, name, self.owner, self.follower)
+
+    async def _store(self) -> Datastore:
+        return await asyncio.to_thread(Datastore.open, self.datastore)
+
+    @contextlib.asynccontextmanager
+    async def _reached(self) -> AsyncIterator[AsyncCluster]:
+        """The cluster, by a client of its own each time: the credentials of some last for minutes."""
+        from airflow_mlpipe.pipeline.compute.kubernetes import ClusterAddress
+
+        address = ClusterAddress(**self.cluster)
+        if self._hook is None:
+            self._hook = await asyncio.to_thread(address.async_hook)
+        async with self._hook.get_conn() as client:
+            yield AsyncCluster(client, address.namespace, self._persistence)

@@ -1,0 +1,86 @@
+"""Steps whose target is a node pool of a real cluster, in DAG runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.airflow.conftest import dags, task_log  # noqa: F401 - fixtures
+from tests.airflow.harness import DagFiles
+from tests.engines import Cluster, image_name
+
+pytestmark = pytest.mark.airflow
+
+SCRIPT = """
+import sys, time
+for number in range(40):
+    print("line", number, flush=True)
+    time.sleep(0.1)
+open(sys.argv[1], "w").write("made")
+"""
+LINES = [f"line {number}" for number in range(40)]
+
+
+@pytest.fixture
+def step(
+    dags: DagFiles,  # noqa: F811
+    docker_host: str,
+    kubernetes: Cluster,
+    namespace: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """The body of a DAG with the step ``make``, whose pods find the datastore; ``KEYWORDS`` is left open."""
+    monkeypatch.setenv("DOCKER_HOST", docker_host)  # it tells which image the tag is
+    dags.script("make.py", SCRIPT)
+    return f"""
+    from airflow_mlpipe import KubernetesTarget, Volume
+
+    pool = KubernetesTarget(
+        image={image_name()!r}, namespace={namespace!r}, config_file={str(kubernetes.kubeconfig)!r},
+        node_pool="pool=real", run_as_root=True,
+        volumes=(Volume(mount_path={str(tmp_path)!r}, host_path={str(tmp_path)!r}),),
+    )
+    step("make", PipelineData("made"), compute_target=pool, KEYWORDS)
+    """
+
+
+def test_a_deferred_step_shows_each_line_once_and_is_reused_without_a_pod(
+    dags: DagFiles,  # noqa: F811
+    step: str,
+    kubernetes: Cluster,
+    namespace: str,
+) -> None:
+    dags.dag(step.replace("KEYWORDS", "deferrable=True"))
+    run = dags.run()
+    assert run.read("make", "made") == "made"
+    assert [line for line in run.log if line.startswith("line ")] == LINES
+    assert "Pausing task as DEFERRED" in run.text
+    pods = kubernetes.core.list_namespaced_pod
+    assert [pod for pod in pods(namespace).items if not pod.metadata.deletion_timestamp] == []
+    assert kubernetes.core.list_namespaced_secret(namespace, field_selector="type=Opaque").items == []
+    began = {event.involved_object.name for event in kubernetes.core.list_namespaced_event(namespace).items}
+    assert dags.run().actions == {"make": "reused"}
+    known = {event.involved_object.name for event in kubernetes.core.list_namespaced_event(namespace).items}
+    assert len(began) == 1
+    assert known == began
+
+
+def test_a_pod_that_is_taken_away_is_followed_by_another_within_the_same_try(
+    dags: DagFiles,  # noqa: F811
+    step: str,
+    kubernetes: Cluster,
+    namespace: str,
+) -> None:
+    core = kubernetes.core
+    dags.dag(step.replace("KEYWORDS", "deferrable=False"))
+    dags.log.when(
+        "line 5",
+        lambda: core.delete_collection_namespaced_pod(namespace, label_selector="airflow-mlpipe/task=make"),
+    )
+    run = dags.run()
+    assert run.tries == {"make": 1}
+    assert "infrastructure failure 1 of 3" in run.text
+    assert run.decision("make")["attempt"].endswith(".1")
+    assert run.read("make", "made") == "made"
