@@ -9,9 +9,11 @@ from pathlib import Path
 
 from benchmarks import (
     chains,
+    deferred_pods,
     fan_out,
     hashing,
     hashing_memory,
+    launch,
     lookup,
     mutations,
     parsing,
@@ -67,6 +69,15 @@ def _hashing_memory(folder: Path, quick: bool) -> Report:
     return hashing_memory.measure(folder, files=20_000 if quick else 1_000_000)
 
 
+def _deferred_pods(folder: Path, quick: bool) -> Report:
+    width, rounds = (4, 1) if quick else (50, 1)
+    return deferred_pods.measure(folder, width=width, rounds=rounds)
+
+
+def _launch(folder: Path, quick: bool) -> Report:
+    return launch.measure(folder, rounds=1 if quick else 7)
+
+
 def _lookup(folder: Path, quick: bool) -> Report:
     sizes, lookups = ((10, 100), 20) if quick else ((10, 1_000, 100_000), 300)
     return lookup.measure(folder, sizes=sizes, lookups=lookups)
@@ -93,8 +104,10 @@ def _transfer(folder: Path, quick: bool) -> Report:
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {
+    "deferred_pods": _deferred_pods,
     "hashing": _hashing,
     "hashing_memory": _hashing_memory,
+    "launch": _launch,
     "lookup": _lookup,
     "mutations": _mutations,
     "parsing": _parsing,

@@ -1,0 +1,3 @@
+import time
+
+print("first line at", time.time(), flush=True)
