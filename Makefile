@@ -9,10 +9,10 @@ venv := .venv/bin
 ready := .venv/.ready
 checked := airflow_mlpipe tools tests $(wildcard dags_examples benchmarks)
 strict := airflow_mlpipe tools
-pytest := $(venv)/python -m pytest -q --no-header -p tools.pytest_file_lines
+pytest := $(venv)/python -m pytest -q --no-header -p tools.pytest_file_lines -m "not slow"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-unit test-unit-others test-unit-store test-airflow test-airflow-odd test-airflow-even test-system lint types benchmark constraints clean
+.PHONY: help setup demo ui test test-unit test-unit-others test-unit-store test-airflow test-airflow-odd test-airflow-even test-targets test-system test-slow lint types benchmark constraints clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/\1|\2/' | \
@@ -49,8 +49,14 @@ test-airflow-odd: $(ready)
 test-airflow-even: $(ready)
 	@$(pytest) $(PYTEST_ARGS) $(shell ls tests/airflow/test_*.py | awk 'NR % 2 == 0')
 
+test-targets: $(ready) ## the tests on a Docker engine and a Kubernetes cluster (tests/engines.py says which)
+	@$(pytest) $(PYTEST_ARGS) tests/targets
+
 test-system: $(ready) ## the tests that start a whole Airflow
 	@$(pytest) $(PYTEST_ARGS) tests/system
+
+test-slow: $(ready) ## the tests that the others leave out for their time
+	@$(pytest) -m slow $(PYTEST_ARGS) tests
 
 lint: $(ready) ## ruff: rules and layout
 	@$(venv)/ruff check $(checked)

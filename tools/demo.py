@@ -16,6 +16,7 @@ from tools.airflow_api import AirflowRequestError
 from tools.airflow_instance import AIRFLOW_ERRORS, AirflowInstance
 from tools.airflow_processes import airflow_command, end_processes_of
 from tools.console import elapsed, say, show
+from tools.example_settings import example_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(".demo") / "run"
@@ -117,7 +118,7 @@ def _run_demo(folder: Path, dags: Path) -> None:
     copies = folder / "dags"
     shutil.copytree(dags, copies, ignore=shutil.ignore_patterns("__pycache__"))
     # The pipeline has a schedule; the demo wants its own runs only.
-    settings = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
+    settings = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False", **example_settings(copies)}
     with AirflowInstance(folder / AIRFLOW, copies, settings=settings) as airflow:
         airflow.wait_for_dag(DAG_ID)
         first = _run(airflow, "first", "there is nothing to reuse yet")

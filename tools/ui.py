@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tools.airflow_instance import AIRFLOW_ERRORS, AirflowInstance
 from tools.console import say, show
+from tools.example_settings import example_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 CHECK_SECONDS = 2.0
@@ -26,8 +27,9 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 after Ctrl-C, which is how the UI is meant to end; 1 when Airflow failed."""
     options = _parser().parse_args(arguments)
+    where = {"host": options.host, "port": options.port, "settings": example_settings(options.dags)}
     try:
-        with AirflowInstance(options.folder, options.dags, host=options.host, port=options.port) as airflow:
+        with AirflowInstance(options.folder, options.dags, **where) as airflow:
             show()
             show(f"    {airflow.url}    user: {airflow.username}    password: {airflow.password}")
             show()

@@ -25,8 +25,15 @@ pytestmark = pytest.mark.airflow
 FEWEST_MOMENTS = 10
 
 
-@pytest.mark.parametrize("heir", ["the next try", "another run"])
-@pytest.mark.parametrize("kind", [LoneStep, LoneFunction])
+@pytest.mark.parametrize(
+    ("kind", "heir"),
+    [
+        (LoneStep, "the next try"),
+        (LoneStep, "another run"),
+        (LoneFunction, "the next try"),
+        pytest.param(LoneFunction, "another run", marks=pytest.mark.slow),  # as its next try does
+    ],
+)
 def test_whoever_comes_after_a_worker_that_was_killed_at_any_moment_makes_it_right(
     tmp_path: Path, kind: type[LoneStep], heir: str
 ) -> None:

@@ -10,6 +10,9 @@ from unittest.mock import ANY
 
 import pytest
 
+from airflow_mlpipe import LocalTarget
+from airflow_mlpipe.model.compute_targets import parse_targets
+from airflow_mlpipe.model.kubernetes_target import KubernetesTarget
 from tests.airflow.harness import DagFiles, RunOutcome
 
 pytestmark = pytest.mark.airflow
@@ -28,6 +31,7 @@ def test_the_introduction_runs_and_runs_again_with_every_step_reused(examples: D
     assert first.returned("score_model")["metrics"]
 
 
+@pytest.mark.slow  # "make demo" runs it on a whole Airflow
 def test_the_retraining_runs_and_runs_again_with_every_step_reused(examples: DagFiles) -> None:
     first = runs_and_is_reused(examples, "retrain_digits")
     assert (first.path("register", "registered") / "card.json").exists()
@@ -98,8 +102,30 @@ def test_unmodified_scripts_of_v1_train_compare_and_register_once(examples: DagF
     assert registered["properties"] == {"accuracy": str(accuracy)}
 
 
+def test_the_training_for_a_gpu_pool_runs_wholly_locally(
+    examples: DagFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = examples.folder / "gpu_pool" / "wholly_local.yaml"
+    monkeypatch.setenv("AIRFLOW__MLPIPE__COMPUTE_TARGETS", str(targets))
+    first = runs_and_is_reused(examples, "train_on_gpu_pool")
+    assert first.returned("train")["metrics"]["test_accuracy"] > 0.9
+    assert ran(run_example(examples, "train_on_gpu_pool", rate=0.2)) == {"train"}
+
+
+def test_both_files_of_compute_targets_say_what_the_training_for_a_gpu_pool_names() -> None:
+    local, kubernetes = (
+        parse_targets((EXAMPLES / "gpu_pool" / name).read_text("utf8"), name)
+        for name in ("wholly_local.yaml", "on_kubernetes.yaml")
+    )
+    assert local.keys() == kubernetes.keys() == {"local", "cpu_nodes", "gpu_pool"}
+    assert all(isinstance(target, LocalTarget) for target in local.values())
+    assert isinstance(kubernetes["gpu_pool"], KubernetesTarget)
+    assert kubernetes["gpu_pool"].gpus == 1
+
+
 def test_every_example_is_run_by_a_test() -> None:
     tested = {
+        "train_on_gpu_pool",
         "v1_unmodified",
         "v1_introduction",
         "retrain_digits",

@@ -203,6 +203,7 @@ def test_the_same_bytes_leave_the_steps_of_another_pipeline_alone_too(done: DagF
     assert ran(done.run()) == []
 
 
+@pytest.mark.slow  # tests/system/test_faults.py has two runs at once on one Airflow
 def test_of_two_identical_runs_at_once_each_step_runs_once_and_both_have_the_result(
     pipeline: DagFiles, tmp_path: Path
 ) -> None:

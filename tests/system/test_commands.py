@@ -164,6 +164,7 @@ def test_the_doctor_finds_this_installation_in_order(mlpipe: Callable[..., Typed
     assert "FAIL" not in answer.out
 
 
+@pytest.mark.slow  # tests/unit/cli and tests/airflow/test_plan.py ask for such sentences in their process
 def test_a_mistake_on_the_command_line_is_a_sentence(mlpipe: Callable[..., Typed], first: str) -> None:
     for words in (
         ("plan", "no_such_dag"),

@@ -227,6 +227,7 @@ def test_a_scheduler_killed_in_the_middle_does_not_cost_the_work(airflow: Airflo
     assert len(manifests(airflow, "killed_scheduler")) == 1
 
 
+@pytest.mark.slow  # a killed scheduler and a waiting run are tested above, one by one
 def test_a_scheduler_killed_while_a_second_run_waits_costs_neither(airflow: AirflowInstance) -> None:
     dag_id = "killed_while_waiting"
     signals = waiting(airflow, dag_id, "deferrable=True, retries=3, retry_delay=timedelta(seconds=1)")

@@ -13,7 +13,8 @@ from tests.services import ObjectStore
 from tests.system.pipelines import retraining
 from tools.airflow_instance import AirflowInstance
 
-pytestmark = pytest.mark.system
+# tests/airflow/test_object_stores.py holds the same without a scheduler.
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 DAG = "retraining_on_s3"
 STEPS = ("prepare", "train", "evaluate")
