@@ -1,7 +1,7 @@
 """A cluster whose API server goes away, and whose nodes freeze, while attempts run there.
 
-Commands of whoever provides the cluster do that: MLPIPE_TEST_RESTART_API_SERVER kills the API server, starts it
-again some seconds later, and returns when it answers; MLPIPE_TEST_FREEZE_NODE and MLPIPE_TEST_THAW_NODE stop
+Commands of whoever provides the cluster do that: MLPIPE_TEST_RESTART_API_SERVER kills the API server, starts
+it again some seconds later, and returns when it answers; MLPIPE_TEST_FREEZE_NODE and MLPIPE_TEST_THAW_NODE stop
 and continue all processes of the node whose name they are given: those of its pods, and its kubelet. For the
 latter the cluster's controllers have to take the pods off nodes that do not answer, as they do by default.
 """
@@ -113,6 +113,7 @@ with open({marks!r}, "a") as marks:
 """
 
 ON_ANY_REAL_NODE = {
+    "terminationGracePeriodSeconds": 15,
     "affinity": {
         "nodeAffinity": {
             "requiredDuringSchedulingIgnoredDuringExecution": {
