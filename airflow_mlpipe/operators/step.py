@@ -64,6 +64,8 @@ class StepOperator(OutputReuseSensor):
             self.log.info("%s", sensing.decision.sentence())
             held = self._with_node(step, lease)
             if held is None:
+                if lease.previous_attempts(announced=True):
+                    lease.leave()  # whoever looks next must hear of attempts that may still run
                 return PokeReturnValue(False)
             with ExitStack() as stack:
                 for one in held:
@@ -133,6 +135,8 @@ class StepOperator(OutputReuseSensor):
     def _run(
         self, step: StepRun, policy: Policy, sensing: Sensing, held: tuple[Lease, ...]
     ) -> PokeReturnValue:
+        from airflow_mlpipe.errors import InfrastructureError
+        from airflow_mlpipe.pipeline.identity import first_of
         from airflow_mlpipe.pipeline.outcome import Outcome
         from airflow_mlpipe.pipeline.production import StillRunning
 
@@ -143,6 +147,10 @@ class StepOperator(OutputReuseSensor):
             # What may have been sealed before is gone on with only if nothing speaks against its outputs.
             previous = lease.previous_attempts(announced=_is_new(sensing))
             product = self._production.run(previous, policy)
+        except InfrastructureError:
+            if self._production.may_still_run:
+                lease.leave()
+            raise
         except StillRunning as running:
             return self._leave(step, held, running.places.attempt)
         finally:
@@ -153,7 +161,7 @@ class StepOperator(OutputReuseSensor):
             doubt = next(iter(product.changed_inputs), None)
             outcome = Outcome(sensing.decision, product.manifest, step.datastore, sealed=False, doubt=doubt)
         else:
-            lease.announce_seal(product.manifest.producer.attempt)
+            lease.announce_seal(first_of(product.manifest.producer.attempt))
             outcome = self._seal(step, policy, sensing, product.manifest)
         return self._hand_on(step, sensing, outcome)
 

@@ -54,3 +54,13 @@ class TaskIdentity:
         everything = [self.dag_id, self.run_id, self.task_id, self.map_index, self.try_number]
         readable = re.sub(r"[^A-Za-z0-9]+", "-", self.task_id).strip("-")[:40] or "step"
         return f"{readable}-{digest([*everything, self.instance_id])[:24]}"
+
+
+def successor(attempt: str, number: int) -> str:
+    """The id of the attempt after *number* that the target lost in one try; *attempt* was the first."""
+    return f"{attempt}.{number}" if number else attempt
+
+
+def first_of(attempt: str) -> str:
+    """The id of the first attempt of the try that *attempt* belongs to: the one that leases know."""
+    return attempt.partition(".")[0]  # the ids of first attempts have no dot

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import takewhile
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from airflow_mlpipe.pipeline.compute.drivers import can_be_watched, driver_for, 
 from airflow_mlpipe.pipeline.datastores import credentials_for
 from airflow_mlpipe.pipeline.earlier_runs import earlier_runs
 from airflow_mlpipe.pipeline.failures import Retries, attributed, step_error
-from airflow_mlpipe.pipeline.identity import TaskIdentity
+from airflow_mlpipe.pipeline.identity import TaskIdentity, successor
 from airflow_mlpipe.pipeline.intake import Intake
 from airflow_mlpipe.pipeline.placements.contract import Layout, Placement
 from airflow_mlpipe.pipeline.placements.here import Here
@@ -69,8 +69,9 @@ class Production:
 
     ``context`` is that of the task. ``snapshot_kept`` is told the digest under which the code is kept, before
     it runs, ``attempt_lost`` the seconds of each attempt that the target lost. With ``may_leave`` the worker
-    does not wait for a step that the triggerer can watch. :meth:`terminate` may come from a signal handler at
-    any time.
+    does not wait for a step that the triggerer can watch. ``may_still_run`` says of a run that failed whether
+    something that it started, or found started, may not have ended: who comes next must hear of it.
+    :meth:`terminate` may come from a signal handler at any time.
     """
 
     preparation: Preparation
@@ -82,6 +83,7 @@ class Production:
     snapshot_kept: Callable[[str], object]
     attempt_lost: Callable[[float], object]
     may_leave: bool = False
+    may_still_run: bool = field(default=False, init=False)
     _running: AttemptPlaces | None = field(default=None, init=False)
     _is_to_end: bool = field(default=False, init=False)
 
@@ -101,11 +103,10 @@ class Production:
         """
         number, adopted = self._left_to_triggerer()
         if adopted is None:
-            candidates = (self._adoptable(attempt, policy) for attempt in previous_attempts)
-            adopted = next(filter(None, candidates), None)
+            adopted = self._adopted(previous_attempts, policy)
         retries = Retries(self._target.infrastructure_retries, self.identity.attempt, number)
         while True:
-            places = adopted or self._places(self._attempt(retries.number))
+            places = adopted or self._places(successor(self.identity.attempt, retries.number))
             try:
                 return self._finished(places, is_new=adopted is None)
             except Lost as error:
@@ -117,16 +118,24 @@ class Production:
                 time.sleep(pause)
                 if self._is_to_end:
                     raise
+                if self.may_still_run:
+                    self._end(places)
                 adopted = None
 
     def terminate(self) -> None:
         """End the step's process and everything it started, and start no other. Twice is fine."""
         self._is_to_end = True
-        self._end_attempt()
-
-    def _end_attempt(self) -> None:
         if (places := self._running) is not None:
             self._driver.terminate(places.directory)
+
+    def _end(self, places: AttemptPlaces) -> None:
+        """End an attempt that failed; one whose target does not answer may go on running."""
+        try:
+            self._driver.terminate(places.directory)
+            self.may_still_run = False
+        except StepError as error:
+            log.warning("%s: attempt %s could not be ended: %s", self._who, places.attempt, error)
+            self.may_still_run = True
 
     @property
     def _who(self) -> str:
@@ -148,10 +157,6 @@ class Production:
     def _is_watched(self) -> bool:
         return self.may_leave and can_be_watched(self._target)
 
-    def _attempt(self, number: int) -> str:
-        """The id of this task instance's attempt after *number* that were lost."""
-        return f"{self.identity.attempt}.{number}" if number else self.identity.attempt
-
     def _places(self, attempt: str) -> AttemptPlaces:
         return AttemptPlaces.of(attempt, self.settings, self.datastore)
 
@@ -169,30 +174,58 @@ class Production:
 
     # -- earlier attempts -------------------------------------------------------------------------------
 
+    def _launched(self, attempt: str) -> list[AttemptPlaces]:
+        """*attempt*, and those that followed when the target had lost it, as far as they were launched."""
+        places = (self._places(successor(attempt, number)) for number in count())
+        if not self._is_carried:
+            return list(takewhile(lambda place: place.directory.spec_path.exists(), places))
+        records = AttemptRecords(self.datastore)
+        return list(takewhile(lambda place: records.has_spec(place.directory), places))
+
     def _left_to_triggerer(self) -> tuple[int, AttemptPlaces | None]:
-        """The attempt that this try left to the triggerer, if any, and how many it had lost before."""
-        if not self._is_watched:
-            return 0, None
-        numbers = range(self._target.infrastructure_retries + 1)
-        tried = (self._places(self._attempt(number)).directory for number in numbers)
-        launched = list(takewhile(AttemptRecords(self.datastore).has_spec, tried))
+        """The attempt that this try left to the triggerer, if any, and how many there were before it.
+
+        One that was launched for another fingerprint, before something that counts was changed, is ended.
+        """
+        launched = self._launched(self.identity.attempt) if can_be_watched(self._target) else []
         if not launched:
             return 0, None
-        self._driver.collect(launched[-1])
-        return len(launched) - 1, self._places(launched[-1].attempt)
+        last = launched[-1]
+        self._driver.collect(last.directory)
+        if self._is_ours(last):
+            return len(launched) - 1, last
+        log.warning(
+            "Attempt %s ran what the step was before something was changed: it is ended, and the step starts "
+            "anew",
+            last.attempt,
+        )
+        self._end(last)
+        self._clear(last)
+        return len(launched), None
+
+    def _is_ours(self, places: AttemptPlaces) -> bool:
+        """Whether what was launched is what this run prepared."""
+        try:
+            return places.directory.read_spec().fingerprint == self.preparation.fingerprint
+        except DocumentError:
+            return False
+
+    def _adopted(self, previous_attempts: Sequence[str], policy: Policy) -> AttemptPlaces | None:
+        try:
+            candidates = (self._adoptable(attempt, policy) for attempt in previous_attempts)
+            return next(filter(None, candidates), None)
+        except InfrastructureError:  # the target does not say what became of it
+            self.may_still_run = True
+            raise
 
     def _adoptable(self, attempt: str, policy: Policy) -> AttemptPlaces | None:
         """The places of an earlier attempt that is running, or has succeeded, with this fingerprint.
 
         What the target lost of an attempt had successors of their own; the last of them counts.
         """
-        numbers = range(self._target.infrastructure_retries, 0, -1)
-        for earlier in (*(f"{attempt}.{number}" for number in numbers), attempt):
-            places = self._places(earlier)
+        for places in reversed(self._launched(attempt) or [self._places(attempt)]):
             if self._is_carried:
                 self._driver.collect(places.directory)
-            if earlier != attempt and not places.directory.spec_path.exists():
-                continue
             if self._may_go_on_with(places, policy):
                 return places
             self._clear(places)
@@ -244,7 +277,7 @@ class Production:
             # What was done, or still is, stays as it is: who comes next goes on with it.
             raise
         except BaseException:
-            self._end_attempt()
+            self._end(places)
             self._clear(places)
             raise
         finally:
@@ -263,6 +296,10 @@ class Production:
         if self._is_watched and self._driver.status(places.directory) == "running":
             raise StillRunning(places)
         self._follow(places)
+        if not self._is_ours(places):
+            raise InfrastructureError(
+                f"{self._who}: attempt {places.attempt} is not what was to be run; nothing of it is kept"
+            )
         inspection = Inspection(
             self.preparation, self.identity, self.experiment, self.settings, self.datastore, places
         )
@@ -300,8 +337,13 @@ class Production:
         if self.preparation.code.why_undeclared is not None:
             placement.tell_earlier_runs(earlier_runs(self.stores, self.identity))
         private = Private(secrets, credentials_for(placement.urls()))
+        container = self._container(placement)
+        if self._is_to_end:
+            raise StepError(f"{self._who}: was to end before it had started")
         with self._naming_failures(places):
-            self._driver.launch(places.directory, spec, private, self._container(placement))
+            self._driver.launch(places.directory, spec, private, container)
+        if self._is_to_end:  # asked for while the target knew nothing of it yet
+            self._driver.terminate(places.directory)
 
     def _spec(
         self, places: AttemptPlaces, placement: Placement, staged: Mapping[str, StagedInput]

@@ -39,16 +39,23 @@ class StagedInput:
 class Staging:
     """Stages the inputs of one attempt below *folder*, and leaves *traces* of what it puts elsewhere.
 
-    *remote* brings what lies on servers. *policy* says whether that may be mounted in place of a copy.
+    *remote* brings what lies on servers. *policy* says whether that may be mounted in place of a copy, and
+    *why_fetched* why it cannot be for this attempt, whatever the policy is.
     """
 
     def __init__(
-        self, folder: Path, progress: Callable[[str], Progress], remote: RemoteInputs, policy: MountPolicy
+        self,
+        folder: Path,
+        progress: Callable[[str], Progress],
+        remote: RemoteInputs,
+        policy: MountPolicy,
+        why_fetched: str | None = None,
     ) -> None:
         self._folder = folder
         self._progress = progress
         self._remote = remote
         self._policy = policy
+        self._why_never_mounted = why_fetched
         self._traces = Traces(folder)
 
     def stage(self, bound: BoundInput) -> StagedInput:
@@ -117,6 +124,8 @@ class Staging:
         return point
 
     def _why_fetched(self, bound: BoundInput) -> str | None:
+        if self._why_never_mounted is not None:
+            return self._why_never_mounted
         if self._policy == "download":
             return "[mlpipe] mount says so"
         if bound.source.references or (bound.pin is not None and bound.pin.kind == "model"):

@@ -48,7 +48,8 @@ def docker_driver(target: DockerTarget, settings: Settings, datastore: Datastore
     own = () if target.docker_conn_id is None else (target.docker_conn_id,)
     images = ImageEngine(lambda: client, RegistryLogins((*settings.image_connections, *own)), log.info)
     records = None if shares_disk(target) else AttemptRecords(datastore)
-    return DockerDriver(client, target, runtime_bundle(settings.cache_directory), images, records)
+    runtime = runtime_bundle(settings.cache_directory)
+    return DockerDriver(client, target, runtime, images, records, _variables(target))
 
 
 def shares_disk(target: DockerTarget) -> bool:
@@ -96,14 +97,23 @@ def _url(target: DockerTarget) -> str:
     return target.docker_url or os.environ.get("DOCKER_HOST") or DEFAULT_URL
 
 
+def _variables(target: DockerTarget) -> dict[str, str]:
+    """Address and keys, as variables of Docker's own client; what is not there counts as the worker has it."""
+    if target.tls_directory is None:
+        return {"DOCKER_HOST": _url(target)}
+    return {
+        "DOCKER_HOST": _url(target),
+        "DOCKER_CERT_PATH": target.tls_directory,
+        "DOCKER_TLS_VERIFY": "1",
+    }
+
+
 def _address(target: DockerTarget) -> dict[str, Any]:
     """Address and TLS settings; where *target* says nothing, by the variables of Docker's own client."""
     from docker.errors import TLSParameterError
     from docker.utils import kwargs_from_env
 
-    chosen = {**os.environ, "DOCKER_HOST": _url(target)}
-    if target.tls_directory is not None:
-        chosen.update(DOCKER_CERT_PATH=target.tls_directory, DOCKER_TLS_VERIFY="1")
+    chosen = {**os.environ, **_variables(target)}
     try:
         found: dict[str, Any] = kwargs_from_env(environment=chosen)
     except TLSParameterError as error:

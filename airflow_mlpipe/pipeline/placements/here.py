@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +27,8 @@ from airflow_mlpipe.store.snapshot import unpack
 from airflow_mlpipe.targets.contract import Mount
 
 log = logging.getLogger(__name__)
+
+MOUNTED_ONE_BY_ONE = 16
 
 
 class Here:
@@ -111,8 +114,9 @@ class Here:
         with hash_cache(self._settings) as cache:
             downloads = download_cache(self._settings)
             remote = RemoteInputs(self._stores, cache, downloads, self._progress)
-            policy = "download" if self._contained else self._settings.mount
-            staging = Staging(self._places.inputs, self._progress, remote, policy)
+            why_fetched = "containers do not see what is mounted here" if self._contained else None
+            folder, policy = self._places.inputs, self._settings.mount
+            staging = Staging(folder, self._progress, remote, policy, why_fetched)
             for name, bound in self._preparation.binding.inputs.items():
                 staged[name] = self._staged_input(bound, staging, cache)
         Traces(self._places.inputs).all_staged()
@@ -131,12 +135,19 @@ class Here:
             raise
 
     def _local_data(self) -> list[Path]:
-        """Inputs that the step reads where they lie on this machine."""
-        binding = self._preparation.binding
-        places = (place for bound in binding.inputs.values() for place in bound.source.places)
-        found = {path for place in places if (path := local_path(place.uri)) is not None}
-        links = (bound.path_on_compute for bound in binding.inputs.values())
-        return sorted(found | {Path(link) for link in links if link is not None})
+        """What the step reads where it lies on this machine.
+
+        An engine takes long for thousands of files: of many, the folder that has them all is shown.
+        """
+        found: set[Path] = set()
+        for bound in self._preparation.binding.inputs.values():
+            if bound.path_on_compute is not None:
+                found.add(Path(bound.path_on_compute))
+            if bound.mode == "download":
+                continue  # it was copied
+            local = [path for place in bound.source.places if (path := local_path(place.uri)) is not None]
+            found.update(local if len(local) <= MOUNTED_ONE_BY_ONE else {Path(os.path.commonpath(local))})
+        return sorted(found)
 
     def _progress(self, what: str) -> Progress:
         return Progress(what, log.info)
