@@ -169,8 +169,9 @@ class CarriedFile:
 class CarriedInput:
     """A part of an input that is brought to where the step runs, to the absolute *path* there.
 
-    Without files and empty folders it is an empty folder. ``digest`` is what the folder must have as a whole,
-    None when its files say it. Files are read-only, or links to those of a mounted disk, unless ``writable``.
+    Without files and empty folders it is an empty folder. ``digest`` is what the file or folder must have as
+    a whole, None when its files say it, or when its content does not count. Files are read-only, or links to
+    those of a mounted disk, unless ``writable``.
     """
 
     path: str
@@ -181,11 +182,23 @@ class CarriedInput:
 
 
 @dataclass(frozen=True)
+class DataInPlace:
+    """An input that is read where it lies: the file or folder *path* of a disk that is mounted there as here.
+
+    ``digest`` is what it must have, None when its content does not count.
+    """
+
+    path: str
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
 class Carriage:
     """What an attempt fetches to a machine that does not share the worker's disk, and where it leaves things.
 
     ``url`` is the attempt's folder in the datastore, to which outputs, kept files and records go. ``inputs``
-    are the parts of each input. ``links`` are the paths that authors chose for inputs, and what lies there.
+    are the parts of each input, and ``in_place`` inputs that are not brought. ``links`` are the paths that
+    authors chose for inputs, and what lies there.
     """
 
     url: str
@@ -193,6 +206,7 @@ class Carriage:
     snapshot_digest: str
     inputs: dict[str, list[CarriedInput]] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
+    in_place: dict[str, DataInPlace] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
 

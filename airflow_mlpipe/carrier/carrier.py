@@ -94,6 +94,7 @@ class Carrier:
         resolve_with(lambda url: access_to(url, private.credentials))
         self._store = store_at(spec.carriage.rpartition("/")[0])
         self._leaver = Leaver(spec, self._store, log.say)
+        self._inputs = InputFetcher(root / "inputs", log.say)
 
     def run(self) -> None:
         """Run the attempt to its end and leave its result; nothing happens when there is one.
@@ -119,6 +120,8 @@ class Carrier:
             if not isinstance(failure, InfrastructureError):
                 self._put(self._result("failed", ended, str(failure)))
             raise failure from error
+        finally:
+            self._inputs.unlink()
         self._put(result)
 
     def _bring(self) -> None:
@@ -127,7 +130,7 @@ class Carrier:
         carriage = self._read_carriage()
         fetch_code(carriage, code)
         (code / "outputs").mkdir(exist_ok=True)
-        InputFetcher(self._root / "inputs", self._log.say).fetch(carriage)
+        self._inputs.fetch(carriage)
         (self._directory / "outputs").mkdir(parents=True, exist_ok=True)
         for output in spec.outputs.values():
             Path(output.path if output.create else Path(output.path).parent).mkdir(

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from airflow_mlpipe.model.declaration import Declaration
 from airflow_mlpipe.model.image_name import Image
+
+Count = Annotated[int, Field(strict=True, ge=0)]
+"""A field that counts something; no truth value, and no text."""
+
+
+def _program(python: str) -> str:
+    is_name = python != "" and "/" not in python and not python.startswith("-")
+    if not python.isprintable() or not (is_name or python.startswith("/")):
+        raise ValueError(
+            f"{python!r} is no interpreter: write the name of one that is on the PATH there, or an absolute path"
+        )
+    return python
+
+
+Interpreter = Annotated[str, AfterValidator(_program)]
+"""A field that names a program for Python where the step runs."""
 
 
 class ComputeTarget(Declaration):
@@ -23,13 +39,13 @@ class ComputeTarget(Declaration):
     """
 
     type: str
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     pool: str | None = None
-    pool_slots: Annotated[int, Field(gt=0)] | None = None
+    pool_slots: Annotated[Count, Field(gt=0)] | None = None
     queue: str | None = None
-    max_nodes: Annotated[int, Field(gt=0, le=1000)] | None = None
+    max_nodes: Annotated[Count, Field(gt=0, le=1000)] | None = None
     cost_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    infrastructure_retries: Annotated[int, Field(ge=0, le=100)] = 0
+    infrastructure_retries: Annotated[Count, Field(le=100)] = 0
 
 
 class ContainerTarget(ComputeTarget):
@@ -39,8 +55,8 @@ class ContainerTarget(ComputeTarget):
     """
 
     image: Image | None = None
-    python: str = "python3"
-    infrastructure_retries: Annotated[int, Field(ge=0, le=100)] = 3
+    python: Interpreter = "python3"
+    infrastructure_retries: Annotated[Count, Field(le=100)] = 3
 
 
 class LocalTarget(ComputeTarget):

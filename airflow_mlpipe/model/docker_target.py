@@ -7,7 +7,7 @@ import posixpath
 import re
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from airflow_mlpipe.model.compute import ContainerTarget
 
@@ -76,9 +76,14 @@ def size_in_bytes(text: str) -> int:
     return size
 
 
-def _size(text: str) -> str:
-    size_in_bytes(text)
-    return text
+def _size(given: object) -> str:
+    if not isinstance(given, str):
+        raise ValueError(f"{given!r} is no amount of memory; write a text with its unit: '4g'")
+    size_in_bytes(given)
+    return given
+
+
+Size = Annotated[str, BeforeValidator(_size)]
 
 
 class DockerTarget(ContainerTarget):
@@ -102,9 +107,9 @@ class DockerTarget(ContainerTarget):
     tls_directory: str | None = None
     docker_conn_id: Annotated[str, Field(min_length=1)] | None = None
     shares_disk: bool | None = None
-    cpus: Annotated[float, Field(ge=0.01, allow_inf_nan=False)] | None = None
-    memory: Annotated[str, AfterValidator(_size)] | None = None
-    shm_size: Annotated[str, AfterValidator(_size)] | None = None
+    cpus: Annotated[float, Field(strict=True, ge=0.01, allow_inf_nan=False)] | None = None
+    memory: Size | None = None
+    shm_size: Size | None = None
     gpus: int | Literal["all"] | tuple[str, ...] = 0
     network: str | None = None
     user: str | None = None

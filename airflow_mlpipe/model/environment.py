@@ -8,15 +8,18 @@ from typing import Any
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.model.compute import ComputeTarget, ContainerTarget, LocalTarget
-from airflow_mlpipe.model.declaration import Declaration
+from airflow_mlpipe.model.declaration import CONFIDENTIAL, Declaration
 from airflow_mlpipe.model.dockerfile import check_dockerfile
 from airflow_mlpipe.model.image_name import Image
 
 _CONDA_SPEC = re.compile(r"(?:[A-Za-z0-9_.-]+::)?[A-Za-z0-9_][A-Za-z0-9_.-]*(?:[ =<>!~,|*+A-Za-z0-9_.-]*)?")
 _CONDA_CHANNEL = re.compile(r"(?:https?://)?[A-Za-z0-9_][A-Za-z0-9_.:/%-]*")
+# A user's name alone, as in git+ssh://git@host, is no secret where keys are; elsewhere it may be a token.
+_CREDENTIALS = re.compile(r"(?i)(?<!ssh)://[^/?#\s]*@|://[^/?#\s@]*:[^/?#\s]*@|://[^/?#\s]+/t/[^/]")
 
 
 class Environment(Declaration):
@@ -46,6 +49,7 @@ class Environment(Declaration):
     @classmethod
     def _packages_are_requirements(cls, packages: tuple[str, ...]) -> tuple[str, ...]:
         for package in packages:
+            _refuse_credentials(package)
             try:
                 Requirement(package)
             except InvalidRequirement as error:
@@ -66,6 +70,7 @@ class Environment(Declaration):
     @classmethod
     def _channels_are_names(cls, channels: tuple[str, ...]) -> tuple[str, ...]:
         for channel in channels:
+            _refuse_credentials(channel)
             if not _CONDA_CHANNEL.fullmatch(channel):
                 raise ValueError(f"{channel!r} is not a channel of conda such as 'conda-forge'")
         return channels
@@ -101,6 +106,20 @@ class Environment(Declaration):
     def needs_building(self) -> bool:
         """Whether a container of the step needs an image that has to be built."""
         return bool(self.pip_packages or self.conda_packages or self.dockerfile)
+
+
+def _refuse_credentials(text: str) -> None:
+    """Refuse *text*, without repeating it, when a URL in it has credentials.
+
+    What is installed is kept in manifests, in the history of images and in logs.
+    """
+    if _CREDENTIALS.search(text):
+        raise PydanticCustomError(
+            CONFIDENTIAL,
+            "a URL has credentials in it, and everybody can read what is installed; leave them out. On a "
+            "worker's own machine they belong into its ~/.netrc; for containers build the image yourself "
+            "with the secrets of BuildKit, and name it as image",
+        )
 
 
 def check_environment(environment: Environment, target: ComputeTarget, who: str) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from airflow_mlpipe.errors import DefinitionError
-from airflow_mlpipe.model.compute import ContainerTarget
+from airflow_mlpipe.model.compute import ContainerTarget, Count
+from airflow_mlpipe.model.image_name import Image
 from airflow_mlpipe.model.kubernetes_texts import (
     AbsolutePath,
     Amount,
@@ -19,6 +20,7 @@ from airflow_mlpipe.model.kubernetes_texts import (
     QualifiedName,
     SecretReference,
     VariableName,
+    cpus,
 )
 from airflow_mlpipe.model.node_pool import NodePool
 from airflow_mlpipe.model.pod_patch import checked_patch
@@ -67,7 +69,7 @@ class KubernetesTarget(ContainerTarget):
     cpu: Cpu | None = None
     cpu_limit: Cpu | None = None
     memory: Amount | None = None
-    gpus: Annotated[int, Field(ge=0)] = 0
+    gpus: Count = 0
     gpu_resource: QualifiedName = "nvidia.com/gpu"
     ephemeral_storage: Amount | None = None
     shared_memory: Amount | None = None
@@ -81,7 +83,7 @@ class KubernetesTarget(ContainerTarget):
 
     image_pull_policy: PullPolicy | None = None
     image_pull_secrets: tuple[ObjectName, ...] = ()
-    driver_image: str | None = None
+    driver_image: Image | None = None
 
     service_account: ObjectName | None = None
     automount_service_account_token: bool = False
@@ -109,6 +111,11 @@ class KubernetesTarget(ContainerTarget):
         if self.in_cluster and (self.config_file or self.cluster_context):
             raise DefinitionError(
                 "KubernetesTarget.in_cluster: the worker's cluster has no config_file and no cluster_context"
+            )
+        if self.cpu and self.cpu_limit and cpus(self.cpu_limit) < cpus(self.cpu):
+            raise DefinitionError(
+                f"KubernetesTarget.cpu_limit: {self.cpu_limit} is less than the {self.cpu} of cpu; raise it, "
+                "or leave it out"
             )
         if self.run_as_user == 0 and not self.run_as_root:
             raise DefinitionError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -59,19 +59,24 @@ def _label_value(text: str) -> str:
     return text
 
 
-def _amount(text: str) -> str:
-    match = _AMOUNT.fullmatch(text)
+def cpus(text: str) -> float:
+    """How many CPUs a field of type :data:`Cpu` says."""
+    return float(text.removesuffix("m")) / (1000 if text.endswith("m") else 1)
+
+
+def _amount(given: object) -> str:
+    match = _AMOUNT.fullmatch(given) if isinstance(given, str) else None
     if match is None or float(match[1]) == 0:
         raise ValueError(
-            f"{text!r} is no amount: write a number above 0 with its unit, such as '16Gi' or '500M'"
+            f"{given!r} is no amount: write a number above 0 with its unit, such as '16Gi' or '500M'"
         )
-    return text
+    return match[0]
 
 
-def _cpu(value: str | float) -> str:
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    if not _CPU.fullmatch(text) or float(text.rstrip("m")) == 0:
-        raise ValueError(f"{value!r} is no number of CPUs: write a number above 0, such as 4, 0.5 or '500m'")
+def _cpu(given: object) -> str:
+    text = f"{given:g}" if isinstance(given, float) else str(given)
+    if isinstance(given, bool) or not _CPU.fullmatch(text) or cpus(text) == 0:
+        raise ValueError(f"{given!r} is no number of CPUs: write a number above 0, such as 4, 0.5 or '500m'")
     return text
 
 
@@ -98,8 +103,8 @@ Namespace = Annotated[str, AfterValidator(_namespace)]
 ObjectName = Annotated[str, AfterValidator(_object_name)]
 QualifiedName = Annotated[str, AfterValidator(_qualified_name)]
 LabelValue = Annotated[str, AfterValidator(_label_value)]
-Amount = Annotated[str, AfterValidator(_amount)]
-Cpu = Annotated[str | float, AfterValidator(_cpu)]
+Amount = Annotated[str, BeforeValidator(_amount)]
+Cpu = Annotated[str, BeforeValidator(_cpu)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute_path)]
 VariableName = Annotated[str, AfterValidator(_variable)]
 SecretReference = Annotated[str, AfterValidator(_secret_reference)]

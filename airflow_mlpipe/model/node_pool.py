@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -25,7 +25,7 @@ class NodePool(Declaration):
     """
 
     provider: Provider | None = None
-    name: LabelValue | None = None
+    name: Annotated[LabelValue, Field(min_length=1)] | None = None
     labels: dict[str, str] = Field(default_factory=dict)
 
     def __init__(self, **values: Any) -> None:

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 STEP_CONTAINER = "base"
+DRIVER_CONTAINER = "drivers"
+"""The init container that brings fsspec drivers."""
+
+_VARIABLES = ("env", "envFrom")
 
 # Lists of a pod that are merged by the key of their items; others are replaced.
 # https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/
@@ -41,14 +45,25 @@ def checked_patch(patch: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"a patch is plain JSON: {error}") from None
     merged({}, parts)
     metadata, spec = parts.get("metadata", {}), parts.get("spec", {})
-    containers = {item["name"]: item for item in spec.get("containers") or ()}
+    containers = [item for item in spec.get("containers") or () if item["name"] == STEP_CONTAINER]
+    drivers = [item for item in spec.get("initContainers") or () if item["name"] == DRIVER_CONTAINER]
     for where, given, fixed in (
         ("metadata", metadata, ("name", "generateName", "namespace")),
         ("spec", spec, ("restartPolicy",)),
-        (f"container {STEP_CONTAINER!r}", containers.get(STEP_CONTAINER, {}), ("image", "command", "args")),
+        *(
+            (f"container {STEP_CONTAINER!r}", container, ("image", "command", "args"))
+            for container in containers
+        ),
     ):
         if found := [field for field in fixed if field in given]:
             raise ValueError(f"{where}: {found[0]} is not for a patch to change")
+    for container in (*containers, *drivers):
+        if found := [field for field in _VARIABLES if field in container]:
+            raise ValueError(
+                f"container {container['name']!r}: {found[0]} is not for a patch to change, because other "
+                "variables may make another output; use environment_variables of the environment or of the "
+                "step, and secrets of the target for what a Secret holds"
+            )
     return parts
 
 

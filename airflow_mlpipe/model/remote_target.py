@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from airflow_mlpipe.model.compute import ComputeTarget
+from airflow_mlpipe.model.compute import ComputeTarget, Interpreter
 
 
 class RemoteTarget(ComputeTarget):
@@ -21,7 +21,7 @@ class RemoteTarget(ComputeTarget):
     type: Literal["remote"] = "remote"
     ssh_conn_id: Annotated[str, Field(min_length=1)]
     folder: str = "~/.mlpipe"
-    python: str = "python3"
+    python: Interpreter = "python3"
     patience_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300.0
 
     def __init__(self, name: str = "remote", **values: Any) -> None:
@@ -33,13 +33,3 @@ class RemoteTarget(ComputeTarget):
         if not folder.isprintable() or not folder.startswith(("/", "~/")) or folder.strip("/~.") == "":
             raise ValueError("folder is an absolute path of the machine, or one below '~/'")
         return folder.rstrip("/")
-
-    @field_validator("python")
-    @classmethod
-    def _python_is_a_program(cls, python: str) -> str:
-        is_name = python != "" and "/" not in python and not python.startswith("-")
-        if not python.isprintable() or not (is_name or python.startswith("/")):
-            raise ValueError(
-                "python is the name of an interpreter on the machine's PATH, or an absolute path"
-            )
-        return python

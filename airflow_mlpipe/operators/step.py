@@ -77,7 +77,7 @@ class StepOperator(OutputReuseSensor):
     def resume(self, context: Any, event: Mapping[str, Any], deadline: float | None = None) -> Any:
         """Go on after the triggerer; a step that it ended because its time was over has failed."""
         if event.get("status") == "overdue":
-            self._fail_overdue(context)
+            self._fail_overdue(context, event["attempt"])
         if event.get("status") == "unwatched":
             self.log.warning("%s: the triggerer could not watch it: %s", self.who, event.get("message"))
             self._stays = True
@@ -152,7 +152,7 @@ class StepOperator(OutputReuseSensor):
                 lease.leave()
             raise
         except StillRunning as running:
-            return self._leave(step, held, running.places.attempt)
+            return self._leave(step, self._production, held, running.places.attempt)
         finally:
             self._production = None
         why_not = self._why_not_sealed(step, policy, product)
@@ -165,20 +165,22 @@ class StepOperator(OutputReuseSensor):
             outcome = self._seal(step, policy, sensing, product.manifest)
         return self._hand_on(step, sensing, outcome)
 
-    def _leave(self, step: StepRun, held: tuple[Lease, ...], attempt: str) -> PokeReturnValue:
+    def _leave(
+        self, step: StepRun, production: Production, held: tuple[Lease, ...], attempt: str
+    ) -> PokeReturnValue:
         """Leave the running *attempt*, and the leases that are *held*, to the triggerer."""
         from airflow_mlpipe.model.kubernetes_target import KubernetesTarget
         from airflow_mlpipe.triggers.attempt import AttemptTrigger
 
         assert isinstance(self.target, KubernetesTarget)  # no other is left to the triggerer
-        self._left = AttemptTrigger.of(
-            self.target,
-            step.datastore,
-            attempt,
-            [lease.fingerprint for lease in held],
-            step.identity.owner,
-            step.identity.attempt,
-        )
+        names = [lease.fingerprint for lease in held]
+        try:
+            self._left = AttemptTrigger.of(self.target, step.datastore, attempt, names, step.identity)
+        except BaseException:
+            production.abandon(attempt)  # nobody would watch it
+            if production.may_still_run:
+                held[0].leave()
+            raise
         self._trigger = self._left
         for lease in held:
             lease.leave()
@@ -197,7 +199,7 @@ class StepOperator(OutputReuseSensor):
             return otherwise
         return float(context["ti"].start_date.timestamp() + self.execution_timeout.total_seconds())
 
-    def _fail_overdue(self, context: Any) -> NoReturn:
+    def _fail_overdue(self, context: Any, attempt: str) -> NoReturn:
         from airflow.sdk.exceptions import AirflowSensorTimeout
 
         from airflow_mlpipe.errors import StepError
@@ -205,6 +207,7 @@ class StepOperator(OutputReuseSensor):
 
         step = StepRun.of(self, context)
         with step.recorder.running(step.sense(step.policy)):
+            step.production().abandon(attempt)  # the triggerer may not have succeeded in ending it
             if self._ends_by(context, math.inf) <= time.time():
                 raise StepError(f"{self.who}: ran for longer than {self.execution_timeout}")
             raise AirflowSensorTimeout(f"{self.who}: ran for longer than {self.timeout:g} s")

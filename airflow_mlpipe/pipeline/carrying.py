@@ -14,10 +14,11 @@ from airflow_mlpipe.model.inputs import TabularFormat
 from airflow_mlpipe.pipeline.binding import BoundInput
 from airflow_mlpipe.pipeline.remote_inputs import RemoteInputs
 from airflow_mlpipe.pipeline.staging import StagedInput, files_at, inside
-from airflow_mlpipe.records import CarriedFile, CarriedInput, InputSpec
+from airflow_mlpipe.records import CarriedFile, CarriedInput, DataInPlace, InputSpec
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.fetching import local_path
 from airflow_mlpipe.store.hash_cache import HashCache
+from airflow_mlpipe.store.hashing import describe
 from airflow_mlpipe.store.layout import attempt_prefix
 from airflow_mlpipe.store.progress import Progress
 from airflow_mlpipe.store.sources import Place
@@ -31,7 +32,8 @@ class Carrying:
     """Lists the inputs of *attempt*, which it finds below the folder *inputs* of its machine.
 
     Data on a disk is read where it lies if it *is_mounted* there under the same path; else it is copied to
-    *store*, next to the attempt, and fetched from there. *remote* knows what lies on servers. ``carried``,
+    *store*, next to the attempt, and fetched from there. Two disks may have the same path, so the machine is
+    told the digest of what it is to find. *remote* knows what lies on servers. ``carried``, ``in_place``,
     ``links`` and ``urls`` are what came of it: as a :class:`~airflow_mlpipe.records.Carriage` has them, and
     the URLs that credentials are needed for.
     """
@@ -44,6 +46,7 @@ class Carrying:
     is_mounted: Callable[[Path], bool]
     progress: Callable[[str], Progress]
     carried: dict[str, list[CarriedInput]] = field(default_factory=dict)
+    in_place: dict[str, DataInPlace] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     urls: set[str] = field(default_factory=set)
 
@@ -100,6 +103,8 @@ class Carrying:
         if whole is not None and bound.mode == "mount" and bound.query is None:
             path = local_path(whole)
             if path is not None and self.is_mounted(path):
+                digest = self._digest(bound, bound.source.places[0], path)
+                self.in_place[bound.name] = DataInPlace(str(path), digest)
                 return self._linked(bound, PurePosixPath(path))
         root = self.inputs / bound.name
         if bound.query is not None:
@@ -135,10 +140,23 @@ class Carrying:
         if path is None:
             return replace(self._served(bound, place, target), writable=is_own)
         if self.is_mounted(path):
-            return replace(_listed(path, f"file://{path}", target), writable=is_own)
+            listed = _listed(path, f"file://{path}", target)
+            return replace(listed, digest=self._digest(bound, place, path), writable=is_own)
         why = "Input %s lies at %s, which the step does not see: it is copied to the datastore first"
         log.info(why, bound.name, path)
         return replace(self._copied(bound, path, target, inside(place, bound)), writable=is_own)
+
+    def _digest(self, bound: BoundInput, place: Place, path: Path) -> str | None:
+        """The digest of what lies at *place*, which is *path* here; None when it does not count."""
+        source = bound.source
+        for reference in source.references:
+            if reference.uri == place.uri:
+                return reference.digest
+        if _counts_unseen(bound):
+            return None
+        if source.whole is not None:
+            return source.digest
+        return describe(path, self.cache, self.progress(f"hashing input {bound.name}")).digest
 
     def _served(self, bound: BoundInput, place: Place, target: PurePosixPath) -> CarriedInput:
         """A place on a server, by the address that needs no name of a datastore."""
@@ -164,6 +182,13 @@ class Carrying:
         key = "/".join(filter(None, (self.copies_key, bound.name, below)))
         self.store.upload(path, key, self.progress(f"copying input {bound.name}"))
         return _listed(path, self.store.uri(key), target, self.cache)
+
+
+def _counts_unseen(bound: BoundInput) -> bool:
+    """Whether data that no step made counts as what it is called, whatever its content."""
+    if bound.dataset is None:
+        return bound.pin is not None and bound.pin.kind == "dataset"
+    return bound.dataset.identity == "definition"
 
 
 def _listed(path: Path, url: str, target: PurePosixPath, cache: HashCache | None = None) -> CarriedInput:

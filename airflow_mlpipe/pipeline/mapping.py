@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow.sdk.bases.operator import get_merged_defaults
 from airflow.sdk.definitions.mappedoperator import MappedOperator, OperatorPartial
 
 from airflow_mlpipe.model.entry import Script
-from airflow_mlpipe.pipeline import bundle
+from airflow_mlpipe.model.environment import check_environment
+from airflow_mlpipe.pipeline import bundle, catalog
 from airflow_mlpipe.pipeline.arguments import check_arguments
 from airflow_mlpipe.pipeline.assets import outlets_of
 from airflow_mlpipe.pipeline.dataflow import Dataflow
@@ -60,6 +62,7 @@ class PartialStep(OperatorPartial):
         """What a step checks of itself, as far as it is known before the mapping is."""
         who = f"step {operator.task_id!r}"
         check_expansion(mapped, who)
+        check_mapped_environment(operator, mapped)
         check_arguments(self.kwargs.get("arguments", ()), who)
         expanded = mapped.get("arguments", ()) if isinstance(mapped, Mapping) else ()
         for arguments in expanded if isinstance(expanded, (list, tuple)) else ():
@@ -71,3 +74,28 @@ class PartialStep(OperatorPartial):
         found = bundle.source_directory(operator.dag, directory, who)
         if script_name is not None:
             bundle.script(found, script_name, who)
+
+
+def check_mapped_environment(operator: MappedOperator, mapped: Any) -> None:
+    """Raise DefinitionError when the target of a mapped step cannot offer its environment.
+
+    *mapped* is what of the step's own arguments ``expand()`` or ``expand_kwargs()`` gives. Where that may be
+    the target or the environment, each instance is checked when it runs.
+    """
+    given = operator.partial_kwargs
+    if any(name not in given and _may_give(mapped, name) for name in ("environment", "compute_target")):
+        return
+    defaults, _ = get_merged_defaults(operator.dag, operator.task_group, None, None)
+    known = {**defaults, **given}
+    environment = catalog.environment(known.get("environment"))
+    target = catalog.compute_target(known.get("compute_target"))
+    check_environment(environment, target, f"step {operator.task_id!r}")
+
+
+def _may_give(mapped: Any, name: str) -> bool:
+    """Whether the argument *name* may be among what is *mapped*: lists by name, or a list of dicts."""
+    if isinstance(mapped, Mapping):
+        return name in mapped
+    if not isinstance(mapped, (list, tuple)):
+        return True
+    return any(_may_give(item, name) for item in mapped)

@@ -128,6 +128,15 @@ class Production:
         if (places := self._running) is not None:
             self._driver.terminate(places.directory)
 
+    def abandon(self, attempt: str) -> None:
+        """End *attempt*, which this try launched, and take away what it has put anywhere.
+
+        One that cannot be ended ``may_still_run``; the log says why. Raises StoreError.
+        """
+        places = self._places(attempt)
+        self._end(places)
+        self._clear(places)
+
     def _end(self, places: AttemptPlaces) -> None:
         """End an attempt that failed; one whose target does not answer may go on running."""
         try:

@@ -151,7 +151,7 @@ class OutputReuseSensor(BaseSensorOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> PartialStep:
         """Part of the arguments, for ``.expand()``; each mapped instance has its own fingerprint."""
-        placed = mapped_placement(kwargs, f"step {kwargs.get('task_id', cls.__name__)!r}")
+        placed = placement_of(kwargs.get("compute_target"))
         return PartialStep.of(super().partial(**{**placed, **kwargs}))
 
     def run_after(self, *steps: Any) -> None:
@@ -304,17 +304,6 @@ def _mistakes_are_final() -> Iterator[None]:
         yield
     except DefinitionError as error:
         raise AirflowFailException(str(error)) from error
-
-
-def mapped_placement(given: Mapping[str, Any], who: str) -> dict[str, Any]:
-    """What :func:`placement_of` says of a mapped step, of whose arguments *given* are those known already.
-
-    Raises DefinitionError for an environment that the target cannot offer, too.
-    """
-    target, environment = given.get("compute_target"), given.get("environment")
-    if target is not None and environment is not None:
-        check_environment(catalog.environment(environment), catalog.compute_target(target), who)
-    return placement_of(target)
 
 
 def placement_of(compute_target: ComputeTarget | str | None) -> dict[str, Any]:

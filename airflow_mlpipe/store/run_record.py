@@ -132,7 +132,21 @@ class RunRecords:
     def write(self, record: RunRecord) -> None:
         """Keep *record*, in place of an earlier one of the same task instance."""
         key = run_record_key(record.dag_id, record.run_id, record.task_id, record.map_index)
-        self._datastore.write(key, record.model_dump_json().encode() + b"\n")
+        self._datastore.write(key, _raw(record))
+
+    def fail(self, instance: ProducerReference, try_number: int, at: float) -> None:
+        """Note that a try failed at *at*, in seconds since the epoch, if its record says that it still runs.
+
+        Raises DocumentError when the record is unreadable.
+        """
+        key = run_record_key(instance.dag_id, instance.run_id, instance.task_id, instance.map_index)
+        data = self._datastore.read(key)
+        if data is None:
+            return
+        record = _parse(data, key)
+        if (record.status, record.try_number) == ("running", try_number):
+            failed = record.model_copy(update={"status": "failed", "finished_at": at})
+            self._datastore.swap(key, data, _raw(failed))  # a later try may write its own meanwhile
 
     def read(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> RunRecord | None:
         """The record of a task instance, None when there is none; DocumentError when it is unreadable."""
@@ -163,6 +177,10 @@ class RunRecords:
                 yield _parse(data, key)
             except DocumentError:
                 continue
+
+
+def _raw(record: RunRecord) -> bytes:
+    return record.model_dump_json().encode() + b"\n"
 
 
 def _parse(data: bytes, key: str) -> RunRecord:

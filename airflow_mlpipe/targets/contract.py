@@ -183,7 +183,10 @@ class TargetDriver(Protocol):
         """
 
     def discard(self, attempt: AttemptDirectory) -> None:
-        """Take away what the target keeps of an attempt that is over, besides its records; twice is fine."""
+        """Take away what the target keeps of an attempt that is over, besides its records; twice is fine.
+
+        May raise InfrastructureError that says what stays, such as a pod that still runs.
+        """
 
 
 @contextmanager

@@ -8,7 +8,6 @@ interpreter from the runtime bundle; the step's own interpreter may be any.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
@@ -17,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 
@@ -25,6 +23,7 @@ from airflow_mlpipe.errors import InfrastructureError, TargetError
 from airflow_mlpipe.handing import handed_over
 from airflow_mlpipe.records import CREDENTIALS_VARIABLE, LaunchSpec, Private, StepResult
 from airflow_mlpipe.targets.contract import NOTHING_PRIVATE, AttemptDirectory, AttemptState, Container
+from airflow_mlpipe.targets.heartbeat import Heartbeat, heartbeat
 from airflow_mlpipe.targets.log_file import (
     FASTEST_POLL_SECONDS,
     SLOWEST_POLL_SECONDS,
@@ -34,7 +33,6 @@ from airflow_mlpipe.targets.log_file import (
 )
 
 FIRST_SIGN_SECONDS = 10.0
-FRESH_SECONDS = 30.0  # of a heartbeat on another host, which writes one every five seconds
 KILL_SECONDS = 2.0  # beyond the attempt's own grace period
 
 # Airflow's settings hold credentials of its own, and steer any Airflow that a script may import.
@@ -69,7 +67,7 @@ class LocalDriver:
         """
         if self.status(attempt) in ("running", "finished"):
             return
-        if _heartbeat(attempt) is not None:
+        if heartbeat(attempt) is not None:
             _kill(_processes_of(attempt))
         attempt.path.mkdir(parents=True, exist_ok=True)
         attempt.write_spec(spec)
@@ -85,14 +83,14 @@ class LocalDriver:
             return "finished"
         if not attempt.spec_path.exists():
             return "unknown"
-        if self._is_alive(_heartbeat(attempt)):
+        if self._is_alive(heartbeat(attempt)):
             return "running"
         # It may have ended between the first look and the last.
         return "finished" if attempt.result_path.exists() else "lost"
 
     def logs(self, attempt: AttemptDirectory, offset: int = 0) -> Iterator[str]:
         """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`; the lines are those of LogLines."""
-        with _waiting_for(_heartbeat(attempt)) as wait:
+        with _waiting_for(heartbeat(attempt)) as wait:
             yield from followed(attempt.log_path, offset, lambda: self.status(attempt) == "running", wait)
 
     def terminate(self, attempt: AttemptDirectory) -> None:
@@ -105,7 +103,7 @@ class LocalDriver:
         if state in ("unknown", "finished"):
             return
         spec = attempt.read_spec()
-        beat = _heartbeat(attempt)
+        beat = heartbeat(attempt)
         if state == "running" and beat is not None:
             if beat.host != os.uname().nodename:
                 raise InfrastructureError(
@@ -181,7 +179,7 @@ class LocalDriver:
         with contextlib.suppress(ProcessLookupError):
             os.kill(supervisor, signal.SIGTERM)
         deadline = time.monotonic() + seconds
-        with _waiting_for(_heartbeat(attempt)) as wait:
+        with _waiting_for(heartbeat(attempt)) as wait:
             while self.status(attempt) == "running" and time.monotonic() < deadline:
                 wait(SLOWEST_POLL_SECONDS)
 
@@ -196,36 +194,17 @@ class LocalDriver:
             last_lines=last_lines(attempt.log_path),
         )
 
-    def _is_alive(self, beat: _Heartbeat | None) -> bool:
+    def _is_alive(self, beat: Heartbeat | None) -> bool:
         if beat is None:
             return False
         if beat.host == os.uname().nodename:
             return beat.started_at is not None and _start_identity(beat.pid) == beat.started_at
-        return self._clock() - beat.at < FRESH_SECONDS
+        return beat.is_fresh(self._clock())
 
     def _reap(self, attempt: AttemptDirectory) -> None:
         supervisor = self._supervisors.get(attempt)
         if supervisor is not None and supervisor.poll() is not None:
             del self._supervisors[attempt]
-
-
-class _Heartbeat(NamedTuple):
-    """The supervisor's sign of life; see :mod:`airflow_mlpipe.runtime.supervisor`."""
-
-    pid: int
-    started_at: str | None
-    host: str
-    at: float
-
-
-def _heartbeat(attempt: AttemptDirectory) -> _Heartbeat | None:
-    try:
-        document = json.loads(attempt.heartbeat_path.read_bytes())
-        return _Heartbeat(
-            int(document["pid"]), document["started_at"], str(document["host"]), float(document["at"])
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _start_identity(pid: int) -> str | None:
@@ -246,7 +225,7 @@ def _start_identity(pid: int) -> str | None:
 
 
 @contextlib.contextmanager
-def _waiting_for(beat: _Heartbeat | None) -> Iterator[Callable[[float], object]]:
+def _waiting_for(beat: Heartbeat | None) -> Iterator[Callable[[float], object]]:
     """A function that waits some seconds, or less when the supervisor ends meanwhile."""
     descriptor = None
     if beat is not None and beat.host == os.uname().nodename and hasattr(os, "pidfd_open"):
@@ -275,7 +254,7 @@ def _processes_of(attempt: AttemptDirectory) -> list[psutil.Process]:
     return found
 
 
-def _tree_of(beat: _Heartbeat | None) -> list[psutil.Process]:
+def _tree_of(beat: Heartbeat | None) -> list[psutil.Process]:
     """The supervisor, when it still lives on this host, and everything below it."""
     if beat is None or beat.host != os.uname().nodename or _start_identity(beat.pid) != beat.started_at:
         return []

@@ -14,9 +14,12 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_mlpipe.errors import MLPipeError
 from airflow_mlpipe.model.kubernetes_target import KubernetesTarget
+from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.pipeline.datastores import know_datastores
+from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.lease import Lease, Leases
+from airflow_mlpipe.store.run_record import RunRecords
 from airflow_mlpipe.targets.kubernetes.api_call import Refusal
 from airflow_mlpipe.targets.kubernetes.async_cluster import AsyncCluster
 from airflow_mlpipe.targets.kubernetes.bookmark import Bookmark
@@ -35,17 +38,24 @@ ASK_SECONDS = 2.0
 BOOKMARK_SECONDS = 2.0
 RENEWALS_PER_DURATION = 3
 
+# Airflow waits 30 s for on_kill, and for an overdue step as long as its TRIGGER_SECONDS say.
+END_SECONDS = 25.0
+_PATIENCE_WHEN_ENDING_SECONDS = 20.0  # with an API that does not answer
+
 
 class AttemptTrigger(BaseTrigger):
     """Fires when a worker has to go on with an attempt, and shows its log until then.
 
     *cluster* has the fields of a ``ClusterAddress``, *patience* those of a ``Patience``. The records of
     *attempt* are in *datastore*, a URL. *leases* are what *owner* holds leases on for *follower*, the try of
-    the task; they are renewed. At *deadline*, in seconds since the epoch, the pod is ended.
+    the task; they are renewed. *instance* are the fields of the task instance's ``ProducerReference``, and
+    *try_number* is its try; their record is closed when the task is marked. At *deadline*, in seconds since
+    the epoch, the pod is ended.
 
-    The event is ``{"status": "look"}`` when the attempt is over or waits in vain, ``{"status": "overdue"}``
-    after the deadline, and ``{"status": "unwatched", "message": ...}`` when the cluster, or what this
-    triggerer needs to reach it, fails here; a worker may do better.
+    The event is ``{"status": "look"}`` when the attempt is over or waits in vain, ``{"status": "overdue",
+    "attempt": ...}`` after the deadline, and ``{"status": "unwatched", "message": ...}`` when the cluster, or
+    what this triggerer needs to reach it, fails here; a worker may do better. So may it with an attempt that
+    is overdue and could not be ended here.
     """
 
     def __init__(
@@ -57,6 +67,8 @@ class AttemptTrigger(BaseTrigger):
         leases: Sequence[str],
         owner: str,
         follower: str,
+        instance: Mapping[str, Any],
+        try_number: int,
         deadline: float | None = None,
     ) -> None:
         super().__init__()
@@ -67,6 +79,8 @@ class AttemptTrigger(BaseTrigger):
         self.leases = list(leases)
         self.owner = owner
         self.follower = follower
+        self.instance = dict(instance)
+        self.try_number = try_number
         self.deadline = deadline
         self._persistence = Persistence()
         self._hook: Any = None
@@ -78,14 +92,23 @@ class AttemptTrigger(BaseTrigger):
         datastore: Datastore,
         attempt: str,
         leases: Sequence[str],
-        owner: str,
-        follower: str,
+        identity: TaskIdentity,
     ) -> AttemptTrigger:
-        """Watch *attempt*, which runs on *target*."""
+        """Watch *attempt*, which runs on *target* for the task instance *identity*."""
         from airflow_mlpipe.pipeline.compute.kubernetes import ClusterAddress
 
         cluster, patience = asdict(ClusterAddress.of(target)), asdict(patience_of(target))
-        return cls(cluster, patience, datastore.url, attempt, leases, owner, follower)
+        return cls(
+            cluster,
+            patience,
+            datastore.url,
+            attempt,
+            leases,
+            identity.owner,
+            identity.attempt,
+            identity.producer.model_dump(),
+            identity.try_number,
+        )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """What the triggerer needs to make this trigger again."""
@@ -97,6 +120,8 @@ class AttemptTrigger(BaseTrigger):
             "leases",
             "owner",
             "follower",
+            "instance",
+            "try_number",
             "deadline",
         )
         return f"{type(self).__module__}.{type(self).__qualname__}", {
@@ -114,21 +139,30 @@ class AttemptTrigger(BaseTrigger):
             await asyncio.gather(*renewing, return_exceptions=True)
 
     async def on_kill(self) -> None:
-        """End the step, when its task was marked as failed or succeeded, or cleared."""
+        """End the step, when its task was marked as failed or succeeded, or cleared.
+
+        It takes END_SECONDS at the most. A lease stays when that fails: who takes it over finds the attempt.
+        """
         try:
-            await self._end()
-        except MLPipeError as error:
-            log.warning("Pod %s could not be ended: %s", pod_name(self.attempt), error)
+            await asyncio.wait_for(self._end(), END_SECONDS)
+        except Exception as error:  # of the cluster, the store, a connection that is not known here, ...
+            log.warning(
+                "Pod %s may still be there, it could not be ended: %s", pod_name(self.attempt), _what(error)
+            )
 
     async def _event(self) -> dict[str, Any]:
         seconds = None if self.deadline is None else max(0.0, self.deadline - time.time())
         try:
-            await asyncio.wait_for(self._until_over(), seconds)
+            return await asyncio.wait_for(self._watched(), seconds)
         except asyncio.TimeoutError:
             await self.on_kill()
-            return {"status": "overdue"}
+            return {"status": "overdue", "attempt": self.attempt}
+
+    async def _watched(self) -> dict[str, Any]:
+        try:
+            await self._until_over()
         except Exception as error:  # of the store, the cluster, a connection that is not known here, ...
-            return {"status": "unwatched", "message": str(error) or type(error).__name__}
+            return {"status": "unwatched", "message": _what(error)}
         return {"status": "look"}
 
     async def _until_over(self) -> None:
@@ -137,7 +171,7 @@ class AttemptTrigger(BaseTrigger):
         reader = LogReader(await asyncio.to_thread(bookmark.read))
         patience, phases = Patience(**self.patience), PhaseLog(time.monotonic)
         while True:
-            async with self._reached() as cluster:
+            async with self._reached(self._persistence) as cluster:
                 sighting = await cluster.pod(pod_name(self.attempt))
                 if sighting is None:
                     return
@@ -165,13 +199,15 @@ class AttemptTrigger(BaseTrigger):
             await asyncio.to_thread(bookmark.move, reader.position)
 
     async def _end(self) -> None:
-        """Delete the pod, and let others have the leases."""
-        async with self._reached() as cluster:
+        """Delete the pod, let others have the leases, and record that the step has failed."""
+        async with self._reached(Persistence(_PATIENCE_WHEN_ENDING_SECONDS)) as cluster:
             if (sighting := await cluster.pod(pod_name(self.attempt))) is not None:
                 await cluster.delete(sighting)
         for name in self.leases:
             if (lease := await self._resumed(name)) is not None:
                 await asyncio.to_thread(lease.release)
+        records, instance = RunRecords(await self._store()), ProducerReference(**self.instance)
+        await asyncio.to_thread(records.fail, instance, self.try_number, time.time())
 
     async def _keep_lease(self, name: str) -> None:
         """Renew a lease for as long as it is ours."""
@@ -196,7 +232,7 @@ class AttemptTrigger(BaseTrigger):
         return await asyncio.to_thread(Datastore.open, self.datastore)
 
     @contextlib.asynccontextmanager
-    async def _reached(self) -> AsyncIterator[AsyncCluster]:
+    async def _reached(self, persistence: Persistence) -> AsyncIterator[AsyncCluster]:
         """The cluster, by a client of its own each time: the credentials of some last for minutes."""
         from airflow_mlpipe.pipeline.compute.kubernetes import ClusterAddress
 
@@ -204,4 +240,8 @@ class AttemptTrigger(BaseTrigger):
         if self._hook is None:
             self._hook = await asyncio.to_thread(address.async_hook)
         async with self._hook.get_conn() as client:
-            yield AsyncCluster(client, address.namespace, self._persistence)
+            yield AsyncCluster(client, address.namespace, persistence)
+
+
+def _what(error: Exception) -> str:
+    return str(error) or type(error).__name__

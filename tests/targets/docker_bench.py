@@ -81,7 +81,7 @@ class Containers:
 
         client = docker.APIClient(self.host, version="auto")
         images = ImageEngine(lambda: client, lambda registry: RegistryLogin(), lambda line: None)
-        return DockerDriver(client, target, bundle, images, records)
+        return DockerDriver(client, target, bundle, images, records, {"DOCKER_HOST": self.host})
 
     def of(self, attempt: AttemptDirectory) -> list[dict[str, Any]]:
         """What the engine lists of the attempt."""

@@ -12,12 +12,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from airflow_mlpipe.errors import InfrastructureError, StepError, TargetError, UserError
@@ -28,6 +29,8 @@ from airflow_mlpipe.targets.contract import AttemptDirectory, Container, TargetD
 from airflow_mlpipe.targets.docker import driver as driver_module
 from airflow_mlpipe.targets.docker import engine as engine_module
 from airflow_mlpipe.targets.docker.container import container_name
+from airflow_mlpipe.targets.docker.engine_record import EngineRecord
+from airflow_mlpipe.targets.heartbeat import FRESH_SECONDS
 from airflow_mlpipe.targets.runtime_bundle import runtime_bundle
 from tests.targets.docker_bench import CarriedDockerBench, Containers, DockerBench
 from tests.targets.relay import Relay
@@ -216,23 +219,10 @@ def test_an_attempt_outlives_the_worker_that_launched_it_and_the_next_one_joins_
     bench: DockerBench, docker_host: str
 ) -> None:
     attempt, spec = script(bench, UNTIL_GO)
-    given = bench.folder / "given.json"
-    given.write_text(to_json(spec))
-    worker = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            WORKER,
-            docker_host,
-            str(bench.bundle),
-            str(given),
-            str(bench.folder),
-            bench.container.image,
-        ]
-    )
+    worker = worker_of(bench, docker_host, spec)
     wait_until(lambda: attempt.log_path.exists() and attempt.log_path.read_text())
     worker.kill()
-    worker.wait()
+    worker.communicate()
     driver = bench.driver()
     driver.launch(attempt, spec, container=bench.container)
     assert len(bench.engine.of(attempt)) == 1
@@ -276,15 +266,59 @@ def test_a_container_that_does_not_end_when_asked_is_killed_after_its_grace(
     wait_until(lambda: not bench.engine.client.inspect_container(container["Id"])["State"]["Running"])
 
 
+def test_the_end_of_a_container_is_finished_for_a_worker_that_is_killed_meanwhile(
+    bench: DockerBench, docker_host: str
+) -> None:
+    """As Airflow kills the task of a step that was marked and needs long to end."""
+    attempt, spec = script(bench, f"import signal; signal.signal(15, signal.SIG_IGN)\n{UNTIL_GO}")
+    worker = worker_of(bench, docker_host, replace(spec, termination_grace_seconds=1.0))
+    wait_until(lambda: attempt.log_path.exists() and attempt.log_path.read_text())
+    [container] = bench.engine.of(attempt)
+    worker.terminate()
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == b"ending\n"
+    wait_until(lambda: any(container["Id"] in line for line in arguments_of_processes()))
+    worker.kill()
+    worker.communicate()
+    wait_until(lambda: bench.engine.of(attempt) == [])
+    assert attempt.read_result().status == "terminated"
+    wait_until(lambda: not any(container["Id"] in line for line in arguments_of_processes()))
+
+
+def test_a_container_that_another_workers_engine_runs_is_watched_and_not_terminated_from_here(
+    bench: DockerBench,
+) -> None:
+    attempt, spec = script(bench, UNTIL_GO)
+    driver = bench.driver()
+    driver.launch(attempt, spec, container=bench.container)
+    assert next(driver.logs(attempt)) == "started"
+    wait_until(attempt.heartbeat_path.exists)
+    bench.engine.client.rename(bench.engine.of(attempt)[0]["Id"], container_name(f"not-{attempt.attempt}"))
+    assert driver.status(attempt) == "lost"
+    EngineRecord("another", "worker-2").write(attempt)
+    assert driver.status(attempt) == "running"
+    driver.launch(attempt, spec, container=bench.container)
+    assert len(bench.engine.of(attempt)) == 1
+    with pytest.raises(InfrastructureError, match=r"of worker-2 .*; end it there: docker stop mlpipe-"):
+        driver.terminate(attempt)
+    bench.engine.kill(attempt)
+    bench.engine.client.remove_container(bench.engine.of(attempt)[0]["Id"])
+    beat = json.loads(attempt.heartbeat_path.read_text())
+    attempt.heartbeat_path.write_text(json.dumps({**beat, "at": beat["at"] - FRESH_SECONDS}))
+    assert driver.status(attempt) == "lost"
+    with pytest.raises(InfrastructureError, match="on worker-2 gives no sign of life"):
+        driver.result(attempt)
+
+
 @pytest.mark.parametrize(
     ("fields", "reference", "sentence"),
     [
         ({}, f"sha256:{'0' * 64}", "has no image sha256:000"),
-        ({"python": "python9"}, None, "python9"),
-        ({"cpus": 1000}, None, "CPUs"),
-        ({"gpus": 1}, None, "gpu"),
-        ({"network": "h1-nowhere"}, None, "h1-nowhere"),
-        ({"host_config": {"CapAdd": ["ANYTHING"]}}, None, "ANYTHING"),
+        ({"python": "python9"}, None, "python9.*use one with Python 3.10 or newer"),
+        ({"cpus": 1000}, None, "CPUs.*; correct compute target"),
+        ({"gpus": 1}, None, "install the NVIDIA Container Toolkit"),
+        ({"network": "h1-nowhere"}, None, "h1-nowhere not found; make it there"),
+        ({"host_config": {"CapAdd": ["ANYTHING"]}}, None, "ANYTHING.*; correct compute target"),
         ({"volumes": ("/no/such/folder:/data",)}, None, "/no/such/folder; when .* set shares_disk=False"),
     ],
 )
@@ -304,10 +338,17 @@ def test_an_image_that_nobody_has_is_the_targets_failure(bench: DockerBench) -> 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), EmptyRegistry) as registry:
         threading.Thread(target=registry.serve_forever, daemon=True).start()
         reference = f"127.0.0.1:{registry.server_port}/nobody/has-this:1"
-        with pytest.raises(TargetError, match=f"(?s){reference}.*not found"):
+        with pytest.raises(TargetError, match=f"(?s){reference} cannot be fetched; see that .*not found"):
             bench.driver().launch(attempt, spec, container=Container(reference))
         registry.shutdown()
     assert bench.driver().status(attempt) == "unknown"
+
+
+def test_a_registry_that_does_not_answer_is_told_with_the_image_that_was_wanted(bench: DockerBench) -> None:
+    attempt, spec = script(bench, "print('ran')")
+    reference = "127.0.0.1:1/nobody/has-this:1"
+    with pytest.raises(InfrastructureError, match=f"{reference} cannot be fetched; see that .*refused"):
+        bench.driver().launch(attempt, spec, container=Container(reference))
 
 
 def test_a_container_that_does_not_find_the_workers_folders_is_the_targets_failure(
@@ -413,7 +454,7 @@ def test_an_engine_without_the_keys_that_were_promised_is_the_targets_failure(tm
 
 
 WORKER = """
-import sys
+import signal, sys
 from pathlib import Path
 from airflow_mlpipe.model.docker_target import DockerTarget
 from airflow_mlpipe.records import LaunchSpec, from_json
@@ -424,9 +465,34 @@ host, bundle, spec, folder, image = sys.argv[1:]
 spec = from_json(LaunchSpec, Path(spec).read_text())
 driver = Containers(host).driver(DockerTarget(), Path(bundle))
 attempt = AttemptDirectory(Path(spec.directory), spec.attempt)
+
+
+def on_kill(*_):
+    print("ending", flush=True)
+    driver.terminate(attempt)
+
+
+signal.signal(signal.SIGTERM, on_kill)
 driver.launch(attempt, spec, container=Container(image, (Mount(Path(folder), writable=True),)))
 list(driver.logs(attempt))
 """
+
+
+def worker_of(bench: DockerBench, docker_host: str, spec: LaunchSpec) -> subprocess.Popen[bytes]:
+    """Another process that launches *spec* and follows it, until it is asked to end it."""
+    given = bench.folder / "given.json"
+    given.write_text(to_json(spec))
+    assert bench.container is not None
+    arguments = [docker_host, bench.bundle, given, bench.folder, bench.container.image]
+    return subprocess.Popen([sys.executable, "-c", WORKER, *map(str, arguments)], stdout=subprocess.PIPE)
+
+
+def arguments_of_processes() -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            found.append(" ".join(process.cmdline()))
+    return found
 
 
 class EmptyRegistry(http.server.BaseHTTPRequestHandler):

@@ -21,7 +21,7 @@ from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.lease import Leases
 from airflow_mlpipe.targets.environments import StepEnvironment, UnresolvedPackages
 from airflow_mlpipe.targets.images.building import LABEL, EnvironmentImages
-from airflow_mlpipe.targets.images.engine import ImageEngine
+from airflow_mlpipe.targets.images.engine import ASKED_LABEL, ImageEngine
 from airflow_mlpipe.targets.images.environments import ImageEnvironments
 from airflow_mlpipe.targets.images.identity import ImageIdentities
 from airflow_mlpipe.targets.images.locks import ImageLocks
@@ -196,6 +196,26 @@ def test_what_pip_or_conda_says_is_in_the_error(site: Site, base: str) -> None:
         site.image(Environment(image=base, conda_packages=["numpy"], conda_channels=["conda-forge"]))
 
 
+def test_a_container_that_is_asked_has_no_rights_and_goes_even_when_who_asks_is_killed(
+    site: Site, docker_client: Any, base: str
+) -> None:
+    label = f"{ASKED_LABEL}={base}"
+    events = docker_client.events(filters={"event": ["start", "destroy"], "label": label}, decode=True)
+    asking = multiprocessing.get_context("spawn").Process(target=ask, args=(site.host, base))
+    asking.start()
+    container = next(events)["id"]
+    asking.kill()
+    asking.join()
+    found = docker_client.inspect_container(container)
+    assert found["Name"].startswith("/mlpipe-resolve-")
+    assert found["HostConfig"]["CapDrop"] == ["ALL"]
+    assert found["HostConfig"]["SecurityOpt"] == ["no-new-privileges"]
+    docker_client.kill(container)
+    event = next(events)
+    assert (event["id"], event["Action"]) == (container, "destroy")
+    events.close()
+
+
 def test_conda_gets_packages_and_channels_as_they_are_written(
     site: Site, docker_client: Any, base: str
 ) -> None:
@@ -271,6 +291,12 @@ def provide(host: str, folder: Path, environment: Environment, start: Any, answe
     site = Site(host, folder)
     start.wait()
     answers.put((site.image(environment), site.told))
+
+
+def ask(host: str, image: str) -> None:
+    """In another process: wait for what a container of *image* prints, which is nothing for a long time."""
+    engine = ImageEngine(lambda: docker.APIClient(host, version="auto"), lambda host: RegistryLogin(), print)
+    engine.output(image, ["python3", "-c", "import time; time.sleep(60)"], {}, "it failed")
 
 
 def run(client: Any, image: str, program: str) -> str:

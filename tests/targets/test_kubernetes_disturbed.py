@@ -1,9 +1,12 @@
 """A cluster whose API server goes away, and whose nodes freeze, while attempts run there.
 
-Commands of whoever provides the cluster do that: MLPIPE_TEST_RESTART_API_SERVER kills the API server, starts
-it again some seconds later, and returns when it answers; MLPIPE_TEST_FREEZE_NODE and MLPIPE_TEST_THAW_NODE stop
-and continue all processes of the node whose name they are given: those of its pods, and its kubelet. For the
-latter the cluster's controllers have to take the pods off nodes that do not answer, as they do by default.
+Commands of whoever provides the cluster do that:
+
+- MLPIPE_TEST_RESTART_API_SERVER kills the API server, and returns when it answers again, some seconds later.
+- MLPIPE_TEST_FREEZE_NODE stops all processes of the node whose name it is given: its pods' and its kubelet.
+- MLPIPE_TEST_THAW_NODE lets those of its pods continue, and then its kubelet.
+
+The cluster's controllers have to take pods off nodes that do not answer, as they do by default.
 """
 
 from __future__ import annotations
@@ -150,7 +153,6 @@ def freeze() -> Iterator[Callable[[str], None]]:
 
 
 @pytest.mark.airflow
-@pytest.mark.parametrize("deferrable", [False, True])
 def test_a_step_whose_node_freezes_is_made_on_another_and_what_thaws_changes_nothing(
     dags: DagFiles,  # noqa: F811
     freeze: Callable[[str], None],
@@ -159,7 +161,6 @@ def test_a_step_whose_node_freezes_is_made_on_another_and_what_thaws_changes_not
     namespace: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    deferrable: bool,
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", docker_host)  # it tells which image the tag is
     marks, core, nodes = tmp_path / "marks", kubernetes.core, []
@@ -172,14 +173,14 @@ def test_a_step_whose_node_freezes_is_made_on_another_and_what_thaws_changes_not
         run_as_root=True, pod_patch={{"spec": {ON_ANY_REAL_NODE!r}}},
         volumes=(Volume(mount_path={str(tmp_path)!r}, host_path={str(tmp_path)!r}),),
     )
-    step("make", PipelineData("made"), compute_target=pool, deferrable={deferrable})
+    step("make", PipelineData("made"), compute_target=pool, deferrable=False)
     """)
 
     def freeze_the_node_of_the_pod() -> None:
         nodes.extend(pod.spec.node_name for pod in core.list_namespaced_pod(namespace).items)
         freeze(nodes[0])
 
-    dags.log.when("line 5", freeze_the_node_of_the_pod)
+    dags.log.when("line 50", freeze_the_node_of_the_pod)
     run = dags.run()
     assert run.state == "success", run.text
     assert f"node {nodes[0]} does not answer" in run.text

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
+from airflow_mlpipe.errors import InfrastructureError
+from airflow_mlpipe.pipeline.compute.kubernetes import ClusterAddress
+from airflow_mlpipe.triggers.attempt import AttemptTrigger
 from tests.airflow.conftest import dags, task_log  # noqa: F401 - fixtures
 from tests.airflow.harness import DagFiles
 from tests.engines import Cluster, image_name
@@ -46,6 +50,18 @@ def step(
     """
 
 
+def left(kubernetes: Cluster, namespace: str) -> list[str]:
+    """The pods and Secrets in the namespace that do not go."""
+    pods = kubernetes.core.list_namespaced_pod(namespace).items
+    secrets = kubernetes.core.list_namespaced_secret(namespace, field_selector="type=Opaque").items
+    found = [item.metadata for item in (*pods, *secrets)]
+    return [metadata.name for metadata in found if not metadata.deletion_timestamp]
+
+
+def unreachable(*_: Any) -> NoReturn:
+    raise InfrastructureError("nobody answers")
+
+
 def test_a_deferred_step_shows_each_line_once_and_is_reused_without_a_pod(
     dags: DagFiles,  # noqa: F811
     step: str,
@@ -57,9 +73,7 @@ def test_a_deferred_step_shows_each_line_once_and_is_reused_without_a_pod(
     assert run.read("make", "made") == "made"
     assert [line for line in run.log if line.startswith("line ")] == LINES
     assert "Pausing task as DEFERRED" in run.text
-    pods = kubernetes.core.list_namespaced_pod
-    assert [pod for pod in pods(namespace).items if not pod.metadata.deletion_timestamp] == []
-    assert kubernetes.core.list_namespaced_secret(namespace, field_selector="type=Opaque").items == []
+    assert left(kubernetes, namespace) == []
     began = {event.involved_object.name for event in kubernetes.core.list_namespaced_event(namespace).items}
     assert dags.run().actions == {"make": "reused"}
     known = {event.involved_object.name for event in kubernetes.core.list_namespaced_event(namespace).items}
@@ -84,3 +98,34 @@ def test_a_pod_that_is_taken_away_is_followed_by_another_within_the_same_try(
     assert "infrastructure failure 1 of 3" in run.text
     assert run.decision("make")["attempt"].endswith(".1")
     assert run.read("make", "made") == "made"
+
+
+def test_an_overdue_step_that_the_triggerer_cannot_end_is_ended_by_a_worker(
+    dags: DagFiles,  # noqa: F811
+    step: str,
+    kubernetes: Cluster,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(AttemptTrigger, "_end", unreachable)
+    dags.dag(step.replace("KEYWORDS", "deferrable=True, timeout=1"))
+    run = dags.run()
+    assert "it could not be ended: nobody answers" in run.text
+    assert "ran for longer than 1 s" in run.text
+    assert left(kubernetes, namespace) == []
+
+
+def test_a_step_that_no_trigger_can_watch_is_ended_and_its_lease_is_free(
+    dags: DagFiles,  # noqa: F811
+    step: str,
+    kubernetes: Cluster,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ClusterAddress, "of", unreachable)
+    dags.dag(step.replace("KEYWORDS", "deferrable=True"))
+    run = dags.run()
+    assert run.state == "failed"
+    assert "nobody answers" in run.text
+    assert left(kubernetes, namespace) == []
+    assert not list(dags.store.rglob("lease.json"))

@@ -203,6 +203,14 @@ def test_the_log_is_whole_when_the_api_server_goes_away_meanwhile(
         attempt.driver.discard(attempt.directory)
 
 
+def test_a_pod_that_has_not_ended_is_not_thrown_away_and_that_is_said(start: Callable[..., Attempt]) -> None:
+    attempt = start(gpus=99, node_pool=None)  # no node has so many, and so it waits
+    kept = attempt.bench.kept(attempt.directory)
+    with pytest.raises(InfrastructureError, match=f"pod {attempt.pod} and its Secret .* stay in namespace"):
+        attempt.driver.discard(attempt.directory)
+    assert attempt.bench.kept(attempt.directory) == kept != []
+
+
 def _launch_and_die(bench_of: Callable[[], Attempt], pipe: Any) -> None:
     attempt = bench_of()
     pipe.send(attempt.directory.attempt)

@@ -19,6 +19,9 @@ from airflow_mlpipe.errors import DefinitionError, InfrastructureError, TargetEr
 from airflow_mlpipe.model.environment import Environment
 from airflow_mlpipe.model.remote_target import RemoteTarget
 from airflow_mlpipe.reuse.source import Code
+from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.targets.attempt_records import AttemptRecords
+from airflow_mlpipe.targets.contract import AttemptDirectory
 from airflow_mlpipe.targets.python_path import PythonPath
 from tests.sshd import SSHD, SshServer, running_sshd
 
@@ -34,6 +37,26 @@ for number in range(2000):
     print(number, flush=True)
     while number == 999 and not go.exists():
         time.sleep(0.01)
+"""
+
+# A worker that asks for the end of an attempt, which takes a while.
+ENDING = """
+import sys
+import paramiko
+from airflow_mlpipe.targets.remote.machine import Machine
+
+user, key, port, folder = sys.argv[1:]
+
+
+def connect():
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+    client.connect("127.0.0.1", int(port), user, key_filename=key, allow_agent=False, look_for_keys=False)
+    return client
+
+
+machine = Machine(connect, name="the box", python=sys.executable, patience=60.0)
+machine.ask("attempts", {"verb": "end", "folder": folder, "seconds": 2.0})
 """
 
 
@@ -76,8 +99,8 @@ def look(machine: Machine, folder: Path) -> str:
     return str(machine.ask("attempts", {"verb": "look", "folder": str(folder)})["state"])
 
 
-def end(machine: Machine, folder: Path) -> None:
-    machine.ask("attempts", {"verb": "end", "folder": str(folder), "seconds": 5.0})
+def end(machine: Machine, folder: Path, seconds: float = 5.0) -> dict[str, Any]:
+    return machine.ask("attempts", {"verb": "end", "folder": str(folder), "seconds": seconds})
 
 
 def wait_until(holds: Callable[[], object]) -> None:
@@ -139,12 +162,26 @@ def test_ending_spares_nobody_that_the_attempt_started_and_twice_is_fine(
     start(machine, folder, "sh", "-c", stubborn)
     wait_until(lambda: (folder / "child").exists() and (folder / "child").read_text().strip())
     child = int((folder / "child").read_text())
-    machine.ask("attempts", {"verb": "end", "folder": str(folder), "seconds": 0.2})
-    assert look(machine, folder) == "over"
+    assert end(machine, folder, seconds=0.2)["state"] == "over"
     wait_until(lambda: not Path(f"/proc/{child}").exists())
-    end(machine, folder)
-    machine.ask("attempts", {"verb": "discard", "folder": str(folder)})
     assert not folder.exists()
+    assert end(machine, folder)["state"] == "unknown"
+
+
+def test_an_end_that_was_asked_for_needs_no_worker_any_more(
+    server: SshServer, machines: Callable[..., Machine], tmp_path: Path
+) -> None:
+    """As Airflow kills the task of a step that was marked and needs long to end."""
+    told, folder = tmp_path / "told", tmp_path / "attempt"
+    start(machines(), folder, "sh", "-c", f"trap 'touch {told}' TERM; while :; do sleep 0.1; done")
+    process = json.loads((folder / "process.json").read_text())["pid"]
+    login = [server.user, str(server.user_key), str(server.port)]
+    worker = subprocess.Popen([sys.executable, "-c", ENDING, *login, str(folder)])
+    wait_until(told.exists)
+    worker.kill()
+    worker.wait()
+    assert Path(f"/proc/{process}").exists()
+    wait_until(lambda: not folder.exists() and not Path(f"/proc/{process}").exists())
 
 
 def test_a_running_attempt_is_neither_started_again_nor_thrown_away(
@@ -155,8 +192,26 @@ def test_a_running_attempt_is_neither_started_again_nor_thrown_away(
     process = (folder / "process.json").read_text()
     assert start(machines(), folder, "sh", "-c", "echo twice")["state"] == "running"
     assert (folder / "process.json").read_text() == process
+    assert end(machine, folder)["last_lines"] == ["once"]
+
+
+def test_what_stays_because_an_attempt_does_not_end_is_said(
+    machines: Callable[..., Machine], tmp_path: Path
+) -> None:
+    from airflow_mlpipe.targets.remote.driver import RemoteDriver
+
+    machine, folder = machines(), tmp_path / "train-1"
+    target = RemoteTarget(ssh_conn_id="box", folder=str(tmp_path))
+    records = AttemptRecords(Datastore.open(f"file://{tmp_path}/store"))
+    driver = RemoteDriver(lambda: None, target, tmp_path, records, machine)
+    attempt = AttemptDirectory(tmp_path / "here", folder.name)
+    start(machine, folder, "sleep", "321")
+    with pytest.raises(InfrastructureError, match=f"the folder {folder} stays on the machine of .*box"):
+        driver.discard(attempt)
+    assert folder.exists()
     end(machine, folder)
-    assert (folder / "output.txt").read_text() == "once\n"
+    driver.discard(attempt)
+    assert not folder.exists()
 
 
 def test_names_of_any_kind_are_names_to_the_shell_and_private_files_are_for_nobody_else(
@@ -256,7 +311,7 @@ def test_a_host_that_is_not_known_and_a_key_that_is_not_wanted_are_refused(
 
 
 def test_a_connection_or_provider_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(TargetError, match="'box' cannot be used for SSH"):
+    with pytest.raises(TargetError, match=r"'box' of compute target 'nowhere' .*; add a connection"):
         asked("nowhere")
     monkeypatch.setitem(sys.modules, "airflow.providers.ssh.hooks.ssh", None)
     with pytest.raises(TargetError, match=r"install airflow-mlpipe\[ssh\] on the workers"):
@@ -315,8 +370,8 @@ def test_a_program_that_the_machine_does_not_have_is_named(machines: Callable[..
         ({"ssh_conn_id": "box", "folder": "mlpipe"}, "folder is an absolute path"),
         ({"ssh_conn_id": "box", "folder": "~/"}, "folder is an absolute path"),
         ({"ssh_conn_id": "box", "folder": "/a\nb"}, "folder is an absolute path"),
-        ({"ssh_conn_id": "box", "python": "bin/python"}, "python is the name of an interpreter"),
-        ({"ssh_conn_id": "box", "python": "-c"}, "python is the name of an interpreter"),
+        ({"ssh_conn_id": "box", "python": "bin/python"}, "is no interpreter: write the name of one"),
+        ({"ssh_conn_id": "box", "python": "-c"}, "is no interpreter: write the name of one"),
     ],
 )
 def test_a_mistake_in_the_target_is_a_sentence(fields: dict[str, Any], mistake: str) -> None:

@@ -45,8 +45,8 @@ def docker_driver(target: DockerTarget, settings: Settings, datastore: Datastore
     from airflow_mlpipe.targets.images.engine import ImageEngine
 
     client = docker_client(target, logs_in=False)
-    own = () if target.docker_conn_id is None else (target.docker_conn_id,)
-    images = ImageEngine(lambda: client, RegistryLogins((*settings.image_connections, *own)), log.info)
+    logins = RegistryLogins.of(target, settings)
+    images = ImageEngine(lambda: client, logins, log.info, remedy=remedy_of(target))
     records = None if shares_disk(target) else AttemptRecords(datastore)
     runtime = runtime_bundle(settings.cache_directory)
     return DockerDriver(client, target, runtime, images, records, _variables(target))
@@ -59,10 +59,20 @@ def shares_disk(target: DockerTarget) -> bool:
     return _url(target).startswith(("unix://", "/"))
 
 
-def docker_client(target: DockerTarget, *, logs_in: bool = True) -> APIClient:
+def remedy_of(target: DockerTarget) -> str:
+    """What to do when the engine of *target* does not answer."""
+    unset = "" if target.docker_url else ", or DOCKER_HOST of the worker"
+    return (
+        "see that it runs, that this worker may use it, and that docker_url of compute target "
+        f"{target.name!r}{unset} is right"
+    )
+
+
+def docker_client(target: DockerTarget, *, logs_in: bool = True, remedy: str | None = None) -> APIClient:
     """A new low-level client of the engine of *target*; raises as :func:`docker_driver`.
 
     With *logs_in* it is logged in at the registry of its ``docker_conn_id``, as a build may need it.
+    *remedy* is what to do when it does not answer; default is that of a target's own engine.
     """
     from airflow.providers.common.compat.sdk import AirflowException, AirflowNotFoundException
     from airflow.providers.docker.hooks.docker import DockerHook
@@ -84,13 +94,22 @@ def docker_client(target: DockerTarget, *, logs_in: bool = True) -> APIClient:
             f"worker in: {error.explanation or error}"
         ) from error
     except (AirflowException, DockerException, OSError) as error:
+        # Where no engine answers at all, the hook logs the reason and raises another sentence.
+        reason = "the line before says why" if str(error).startswith("Failed to establish") else error
         raise InfrastructureError(
-            f"the Docker engine of compute target {target.name!r} does not answer at {_url(target)}: {error} "
-            "(the line before says why); see that it runs, that this worker may use it, and docker_url"
+            f"the Docker engine of compute target {target.name!r} does not answer at {_url(target)}: {reason}; "
+            f"{remedy or remedy_of(target)}"
         ) from error
     if str(client.base_url).startswith(("http://", "https://")):
         _keep_alive(client)
     return client
+
+
+def ask_engine(target: DockerTarget, seconds: int) -> None:
+    """Raise whatever comes of it when the engine of *target* does not answer within some *seconds*."""
+    from docker import APIClient
+
+    APIClient(version="auto", timeout=seconds, **_address(target)).close()
 
 
 def _url(target: DockerTarget) -> str:
@@ -98,7 +117,7 @@ def _url(target: DockerTarget) -> str:
 
 
 def _variables(target: DockerTarget) -> dict[str, str]:
-    """Address and keys, as variables of Docker's own client; what is not there counts as the worker has it."""
+    """Address and keys, as variables of Docker's own client; what is missing is as the worker has it."""
     if target.tls_directory is None:
         return {"DOCKER_HOST": _url(target)}
     return {

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.model.compute import ContainerTarget
 from airflow_mlpipe.model.docker_target import DockerTarget
 from airflow_mlpipe.model.image_name import DOCKER_HUB
+from airflow_mlpipe.pipeline.compute.docker import docker_client, remedy_of
 from airflow_mlpipe.pipeline.connections.fields import connection_of
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
@@ -26,6 +27,7 @@ from airflow_mlpipe.targets.images.registry import Registries, RegistryLogin
 
 log = logging.getLogger(__name__)
 
+_BUILDER_REMEDY = "start it, or name another one in [mlpipe] image_builder"
 _TLS_VARIABLES = ("DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 _HUB_HOSTS = {"index.docker.io", "registry-1.docker.io", "registry.hub.docker.com", "hub.docker.com"}
 
@@ -36,11 +38,10 @@ def image_environments(
     """The environments of steps that run in containers of *target*. Nothing is asked before it must be."""
     host = _engine_of(target, settings)
     own_engine = isinstance(target, DockerTarget)
-    connections = settings.image_connections
-    if host.docker_conn_id is not None:
-        connections = (*connections, host.docker_conn_id)
-    logins = RegistryLogins(connections)
-    engine = ImageEngine(lambda: _client(host), logins, log.info, _plain_address(host))
+    logins = RegistryLogins.of(host, settings)
+    remedy = remedy_of(host) if own_engine else _BUILDER_REMEDY
+    connect = partial(docker_client, host, remedy=remedy)
+    engine = ImageEngine(connect, logins, log.info, _plain_address(host), remedy)
     registries = Registries(logins)
     identities = ImageIdentities(engine, registries, log.info, prefers_registry=not own_engine)
     locks = ImageLocks(engine, stores.own, stores.others, log.info, resolves=resolves_packages)
@@ -68,12 +69,6 @@ def image_builder(settings: Settings) -> DockerTarget:
         raise DefinitionError(f"[mlpipe] image_builder: {error}") from None
 
 
-def _client(host: DockerTarget) -> Any:
-    from airflow_mlpipe.pipeline.compute.docker import docker_client
-
-    return docker_client(host)
-
-
 def _plain_address(host: DockerTarget) -> str | None:
     """Where the engine is asked without a client library; None where that takes keys or a tunnel."""
     url = host.docker_url or os.environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
@@ -86,11 +81,22 @@ def _plain_address(host: DockerTarget) -> str | None:
 
 
 class RegistryLogins:
-    """The logins in *connections*, ids of Airflow connections of type docker; read when first asked for."""
+    """The logins in *connections*, Airflow connections of type docker; read when first asked for.
 
-    def __init__(self, connections: Sequence[str]) -> None:
+    They are ids, each with the setting that names it; of two for one registry the later one counts.
+    """
+
+    def __init__(self, connections: Mapping[str, str]) -> None:
         self._connections = connections
         self._known: dict[str, RegistryLogin] | None = None
+
+    @classmethod
+    def of(cls, target: DockerTarget, settings: Settings) -> RegistryLogins:
+        """Those that the engine of *target* is given."""
+        connections = dict.fromkeys(settings.image_connections, "[mlpipe] image_connections")
+        if target.docker_conn_id is not None:
+            connections[target.docker_conn_id] = f"docker_conn_id of compute target {target.name!r}"
+        return cls(connections)
 
     def __call__(self, registry: str) -> RegistryLogin:
         """The login at *registry*, else the one that Docker's own configuration has, else an empty one.
@@ -98,14 +104,13 @@ class RegistryLogins:
         Raises DefinitionError for a connection that is not there, or is for something else.
         """
         if self._known is None:
-            self._known = dict(_login_of(conn_id) for conn_id in self._connections)
+            self._known = dict(_login_of(*named) for named in self._connections.items())
         return self._known.get(registry) or _dockers_own(registry)
 
 
-def _login_of(conn_id: str) -> tuple[str, RegistryLogin]:
-    """The registry that a connection is for, and its login."""
+def _login_of(conn_id: str, where: str) -> tuple[str, RegistryLogin]:
+    """The registry that a connection is for, and its login; *where* is the setting that names it."""
     connection = connection_of(conn_id)
-    where = "[mlpipe] image_connections"
     if connection is None:
         raise DefinitionError(f"{where} names the connection {conn_id!r}, which is not there; add it")
     if connection.conn_type != "docker" or not connection.host:

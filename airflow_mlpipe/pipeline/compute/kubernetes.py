@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,29 +18,22 @@ from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.targets.kubernetes.cluster import Cluster
 from airflow_mlpipe.targets.kubernetes.driver import KubernetesDriver
+from airflow_mlpipe.targets.kubernetes.persistence import Persistence
 from airflow_mlpipe.targets.kubernetes.pod import ATTEMPT_LABEL
 from airflow_mlpipe.targets.runtime_bundle import runtime_bundle
 
 DEFAULT_NAMESPACE = "default"
+
+# Of a connection: the configuration with its credentials, the path of a file with it, and what of it to use.
+_CONFIGURATION, _CONFIGURATION_FILE, _CONTEXT = "kube_config", "kube_config_path", "cluster_context"
 
 
 def kubernetes_driver(
     target: KubernetesTarget, settings: Settings, datastore: Datastore, context: Any
 ) -> KubernetesDriver:
     """What runs attempts as pods of *target*, for the task of *context*. Raises TargetError."""
-    from airflow.sdk.exceptions import AirflowException
-    from kubernetes.config import ConfigException
-
-    try:
-        hook = _hook(target)
-        cluster = Cluster(hook.core_v1_client, _namespace(target, hook))
-    except (AirflowException, ConfigException, OSError, ValueError) as error:
-        raise TargetError(
-            f"the cluster of compute target {target.name!r} cannot be reached: {error}; correct its "
-            f"connection {target.kubernetes_conn_id!r}, in_cluster or config_file"
-        ) from error
     return KubernetesDriver(
-        cluster=cluster,
+        cluster=cluster_of(target),
         target=target,
         submit=PodSubmission(target, context),
         runtime=runtime_bundle(settings.cache_directory),
@@ -48,11 +42,28 @@ def kubernetes_driver(
     )
 
 
+def cluster_of(target: KubernetesTarget, persistence: Persistence | None = None) -> Cluster:
+    """The cluster of *target*, asked as *persistence* allows. Raises TargetError; asks nobody yet."""
+    from airflow.sdk.exceptions import AirflowException
+    from kubernetes.config import ConfigException
+
+    try:
+        hook = _hook(target)
+        return Cluster(hook.core_v1_client, _namespace(target, hook), persistence)
+    except (AirflowException, ConfigException, OSError, ValueError) as error:
+        raise TargetError(
+            f"the cluster of compute target {target.name!r} cannot be reached: {error}; correct its "
+            f"connection {target.kubernetes_conn_id!r}, in_cluster or config_file"
+        ) from error
+
+
 @dataclass(frozen=True)
 class ClusterAddress:
     """How a triggerer reaches the namespace of a target: what a trigger may hold, no secrets.
 
-    ``kubernetes_conn_id`` is None when the connection says nothing, as one that is not there.
+    ``extras`` is what counts of the connection's, empty when nothing does or there is none; the triggerer
+    does not look the connection up then, and ``kubernetes_conn_id`` is None. ``extras`` is None for a
+    connection that holds credentials, which it must look up.
     """
 
     kubernetes_conn_id: str | None
@@ -60,6 +71,7 @@ class ClusterAddress:
     config_file: str | None
     cluster_context: str | None
     namespace: str
+    extras: Mapping[str, Any] | None
 
     @classmethod
     def of(cls, target: KubernetesTarget) -> ClusterAddress:
@@ -67,9 +79,9 @@ class ClusterAddress:
         hook = _hook(target)
         # Asked for neither in_cluster nor a file, only a worker looks whether it is in the cluster.
         found = {"in_cluster": hook.is_in_cluster or target.in_cluster}
-        if not hook.conn_extras:
+        if (extras := _handed_over(hook.conn_extras, target)) is not None:
             found["kubernetes_conn_id"] = None
-        return cls(**{**_how_to_reach(target), **found}, namespace=_namespace(target, hook))
+        return cls(**{**_how_to_reach(target), **found}, namespace=_namespace(target, hook), extras=extras)
 
     def async_hook(self) -> Any:
         """The provider's hook for event loops. Reads the configuration file, if there is one."""
@@ -78,7 +90,7 @@ class ClusterAddress:
         read = None if self.config_file is None else yaml.safe_load(Path(self.config_file).read_text("utf8"))
         return AsyncKubernetesHook(
             config_dict=read,
-            connection_extras={} if self.kubernetes_conn_id is None else None,
+            connection_extras=None if self.extras is None else dict(self.extras),
             kubernetes_conn_id=self.kubernetes_conn_id,
             in_cluster=self.in_cluster,
             cluster_context=self.cluster_context,
@@ -151,6 +163,15 @@ def _hook(target: KubernetesTarget) -> Any:
 
 def _namespace(target: KubernetesTarget, hook: Any) -> str:
     return target.namespace or hook.get_namespace() or DEFAULT_NAMESPACE
+
+
+def _handed_over(extras: Mapping[str, Any], target: KubernetesTarget) -> dict[str, Any] | None:
+    """What counts of a connection's *extras* beside what *target* says; None when that is a secret."""
+    said = {name.removeprefix("extra__kubernetes__"): value for name, value in extras.items() if value}
+    if _CONFIGURATION in said:
+        return None
+    counts = (_CONTEXT,) if target.config_file is not None else (_CONTEXT, _CONFIGURATION_FILE)
+    return {name: said[name] for name in counts if name in said}
 
 
 def _how_to_reach(target: KubernetesTarget) -> dict[str, Any]:

@@ -66,6 +66,7 @@ def _pod(target: KubernetesTarget) -> Preview:
 
 
 def _container(target: DockerTarget) -> Preview:
+    from airflow_mlpipe.pipeline.compute.docker import shares_disk
     from airflow_mlpipe.targets.contract import NOTHING_PRIVATE, AttemptDirectory, Container, Mount
     from airflow_mlpipe.targets.docker.container import User, container_config
     from airflow_mlpipe.targets.docker.delivery import carried, shared
@@ -74,7 +75,7 @@ def _container(target: DockerTarget) -> Preview:
     user = User.of(target)
     image = target.image or _IMAGE
     spec = LaunchSpec(_RUN.id, "fingerprint", [], str(records), str(scratch), _RUN)
-    if target.shares_disk is False:
+    if not shares_disk(target):
         delivery = carried(target, spec, NOTHING_PRIVATE, runtime, user)
         notes = ["code and data come by way of the datastore"]
     else:
@@ -82,8 +83,7 @@ def _container(target: DockerTarget) -> Preview:
         directory = AttemptDirectory(records, _RUN.id)
         delivery = shared(target, directory, container, NOTHING_PRIVATE, runtime, user)
         notes = [
-            "/RUNTIME, /RECORDS and /SCRATCH are folders of the worker; local inputs are mounted as well; an "
-            "engine that does not share the worker's disk gets code and data by way of the datastore"
+            "/RUNTIME, /RECORDS and /SCRATCH are folders of the worker; local inputs are mounted as well"
         ]
     config = container_config(
         target,

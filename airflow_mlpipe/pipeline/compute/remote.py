@@ -55,6 +55,21 @@ def remote_root(target: RemoteTarget, attempt: str) -> PurePosixPath:
     return PurePosixPath(look["folder"])
 
 
+def ask_machine(target: RemoteTarget, seconds: float) -> None:
+    """See that the machine of *target* has its interpreter; it is tried again for some *seconds*.
+
+    Raises TargetError when it has not, or cannot be used, and InfrastructureError when it is not reached.
+    """
+    connect = _connect_to(target)
+    from airflow_mlpipe.targets.remote.driver import machine_of
+
+    machine = machine_of(target, connect, patience=seconds)
+    try:
+        machine.ask("attempts", {"verb": "look", "folder": target.folder})
+    finally:
+        machine.close()
+
+
 @cache
 def _machine(target: RemoteTarget) -> Machine:
     """The machine of *target*, whose connection serves all that this process asks."""
@@ -73,17 +88,20 @@ def _connect_to(target: RemoteTarget) -> Callable[[], paramiko.SSHClient]:
             f"compute target {target.name!r} is reached by SSH, and the SSH provider is not installed here "
             f"({error}); install airflow-mlpipe[ssh] on the workers"
         ) from error
-    return partial(_connection, target.ssh_conn_id)
+    return partial(_connection, target)
 
 
-def _connection(ssh_conn_id: str) -> paramiko.SSHClient:
+def _connection(target: RemoteTarget) -> paramiko.SSHClient:
     from airflow.providers.common.compat.sdk import AirflowException
     from airflow.providers.ssh.hooks.ssh import SSHHook
     from airflow.sdk.exceptions import AirflowRuntimeError
 
     try:
-        hook = SSHHook(ssh_conn_id=ssh_conn_id, conn_retry_attempts=1)
+        hook = SSHHook(ssh_conn_id=target.ssh_conn_id, conn_retry_attempts=1)
     except (AirflowException, AirflowRuntimeError, ValueError) as error:
-        raise TargetError(f"connection {ssh_conn_id!r} cannot be used for SSH: {error}") from error
+        raise TargetError(
+            f"the connection {target.ssh_conn_id!r} of compute target {target.name!r} cannot be used: "
+            f"{error}; add a connection of type ssh with a host and a login, or correct ssh_conn_id"
+        ) from error
     hook.conn_timeout = hook.conn_timeout or CONNECT_SECONDS
     return hook.get_conn()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from airflow_mlpipe.errors import MLPipeError
-from airflow_mlpipe.pipeline.doctor import deployment_checks, machine_checks, store_checks
+from airflow_mlpipe.pipeline.doctor import compute_checks, deployment_checks, machine_checks, store_checks
 from airflow_mlpipe.pipeline.doctor.finding import Finding
 from airflow_mlpipe.pipeline.settings import Settings
 
@@ -34,6 +34,8 @@ CHECKS: Mapping[str, Check] = {
     "uv": machine_checks.uv,
     "Docker": machine_checks.docker,
     "Kubernetes": machine_checks.kubernetes,
+    "targets answer": compute_checks.answers,
+    "image builder": compute_checks.image_builder,
 }
 
 

@@ -9,14 +9,13 @@ from pathlib import Path, PurePosixPath
 
 from airflow_mlpipe.errors import InfrastructureError, StoreError
 from airflow_mlpipe.model.compute import ComputeTarget
-from airflow_mlpipe.model.docker_target import DockerTarget, DockerVolume
-from airflow_mlpipe.model.kubernetes_target import KubernetesTarget
 from airflow_mlpipe.model.remote_target import RemoteTarget
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.binding import BoundInput
 from airflow_mlpipe.pipeline.carrying import Carrying
 from airflow_mlpipe.pipeline.intake import Intake
 from airflow_mlpipe.pipeline.placements.contract import Layout
+from airflow_mlpipe.pipeline.placements.volumes import shared_folders
 from airflow_mlpipe.pipeline.preparation import Preparation
 from airflow_mlpipe.pipeline.remote_inputs import RemoteInputs
 from airflow_mlpipe.pipeline.settings import Settings
@@ -81,7 +80,7 @@ class Carried:
             for name, bound in self._preparation.binding.inputs.items():
                 staged[name] = self._staged(bound, carrying, cache)
         url, code = self._records.url(self._places.attempt), own.uri(snapshot_key(snapshot))
-        carriage = Carriage(url, code, snapshot, carrying.carried, carrying.links)
+        carriage = Carriage(url, code, snapshot, carrying.carried, carrying.links, carrying.in_place)
         self._records.send(self._places.directory, carriage)
         self._urls = carrying.urls
         return staged
@@ -135,7 +134,7 @@ class Carried:
     def _is_mounted(self, path: Path) -> bool:
         """Whether the step finds what lies at *path* here under the same path."""
         store = self._stores.own.local_path(SNAPSHOTS)
-        shared = [*_volumes(self._target), *([] if store is None else [store.parents[1]])]
+        shared = [*shared_folders(self._target), *([] if store is None else [store.parents[1]])]
         return any(folder == path or folder in path.parents for folder in shared)
 
     def _progress(self, what: str) -> Progress:
@@ -149,12 +148,3 @@ def _root(target: ComputeTarget, attempt: str) -> PurePosixPath:
 
         return remote_root(target, attempt)
     return PurePosixPath(ROOT)
-
-
-def _volumes(target: ComputeTarget) -> list[Path]:
-    """Where *target* mounts disks of its own; they stand for what this worker has under the same paths."""
-    if isinstance(target, KubernetesTarget):
-        return [Path(volume.mount_path) for volume in target.volumes if volume.scratch is None]
-    if isinstance(target, DockerTarget):
-        return [Path(DockerVolume.parse(volume).target) for volume in target.volumes]
-    return []

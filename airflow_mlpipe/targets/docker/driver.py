@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,11 @@ from airflow_mlpipe.targets.contract import NOTHING_PRIVATE, AttemptDirectory, A
 from airflow_mlpipe.targets.docker.container import User, container_config, container_name
 from airflow_mlpipe.targets.docker.delivery import Delivery, carried, shared
 from airflow_mlpipe.targets.docker.engine import Engine, EngineContainer
-from airflow_mlpipe.targets.docker.loss import KILLED, ended_early, gone, never_ran
+from airflow_mlpipe.targets.docker.engine_record import EngineRecord
+from airflow_mlpipe.targets.docker.heir import Heir
+from airflow_mlpipe.targets.docker.loss import KILLED, ended_early, gone, never_ran, silent
+from airflow_mlpipe.targets.docker.refusal import advising
+from airflow_mlpipe.targets.heartbeat import heartbeat
 from airflow_mlpipe.targets.images.engine import ImageEngine
 from airflow_mlpipe.targets.log_file import LAST_LINES, followed, last_lines, last_of
 from airflow_mlpipe.targets.log_lines import LogLines
@@ -47,7 +51,11 @@ class DockerDriver:
 
     Without *records* the engine is one of this machine, and containers are shown folders of it. With them
     everything is carried, and comes back by way of the datastore that they are in. *images* is the same
-    engine, as the place from which images are had. *clock* gives seconds since the epoch.
+    engine, as the place from which images are had. *address* has the variables by which Docker's own clients
+    find the engine, where the environment does not say it. *clock* gives seconds since the epoch.
+
+    Without *records* an attempt on the engine of another worker that shares the folder can be watched, but
+    not terminated.
     """
 
     def __init__(
@@ -57,6 +65,7 @@ class DockerDriver:
         runtime: Path,
         images: ImageEngine,
         records: AttemptRecords | None = None,
+        address: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._engine = Engine(client)
@@ -64,7 +73,9 @@ class DockerDriver:
         self._runtime = runtime
         self._images = images
         self._records = records
+        self._address = address or {}
         self._clock = clock
+        self._heirs: dict[AttemptDirectory, Heir] = {}
 
     def launch(
         self,
@@ -97,8 +108,9 @@ class DockerDriver:
             mounts=delivery.mounts,
             user=user,
         )
-        if (created := self._created(attempt, config)) is not None:
-            self._start(created, delivery.archive)
+        with advising(self._target, container.image):
+            if (created := self._created(attempt, config)) is not None:
+                self._start(created, delivery.archive)
 
     def status(self, attempt: AttemptDirectory) -> AttemptState:
         """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`.
@@ -110,7 +122,7 @@ class DockerDriver:
         if self._records is None and not attempt.spec_path.exists():
             return "unknown"
         container = self._container(attempt)
-        if container is not None and container.is_alive:
+        if (container is not None and container.is_alive) or self._lives_elsewhere(attempt, container):
             return "running"
         # It may have ended between the first look and the last.
         if attempt.result_path.exists() or (self._records and self._records.has_result(attempt)):
@@ -130,13 +142,18 @@ class DockerDriver:
     def terminate(self, attempt: AttemptDirectory) -> None:
         """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`.
 
-        Returns within the attempt's grace period and a few seconds.
+        Returns within the attempt's grace period and a few seconds; when this process is killed earlier, its
+        heir ends and removes the container. Raises InfrastructureError when another worker's engine runs it.
         """
         if self.status(attempt) in ("unknown", "finished"):
             return
         container = self._container(attempt)
+        if container is not None:
+            self._appoint_heir(attempt, container)
         if container is not None and container.is_alive:
             self._engine.stop(container)
+        elif self._lives_elsewhere(attempt, container):
+            raise self._out_of_reach(attempt)
         self.collect(attempt)
         if not attempt.result_path.exists():
             attempt.write_result(self._terminated(attempt))
@@ -171,9 +188,19 @@ class DockerDriver:
             self._engine.remove(name)
         except StepError as error:
             log.warning("The container %s stays, remove it by hand: %s", name, error)
+        if (heir := self._heirs.pop(attempt, None)) is not None:
+            heir.dismiss()
 
     def _container(self, attempt: AttemptDirectory) -> EngineContainer | None:
         return self._engine.find(container_name(attempt.attempt))
+
+    def _lives_elsewhere(self, attempt: AttemptDirectory, container: EngineContainer | None) -> bool:
+        """Whether another engine seems to run it; *container* is what this one has of it."""
+        beat = None if self._records is not None else heartbeat(attempt)
+        if beat is None or not beat.is_fresh(self._clock()):
+            return False
+        owner = EngineRecord.read(attempt)
+        return container is None if owner is None else owner != self._engine.record()
 
     # -- launching --------------------------------------------------------------------------------------
 
@@ -199,6 +226,7 @@ class DockerDriver:
         if self._records is not None:
             self._records.send(attempt)
             return
+        self._engine.record().write(attempt)
         attempt.heartbeat_path.unlink(missing_ok=True)  # that of an earlier launch
         attempt.log_path.touch()
 
@@ -209,7 +237,7 @@ class DockerDriver:
         """
         name = container_name(attempt.attempt)
         deadline = time.monotonic() + CREATION_SECONDS
-        while (created := self._create(name, config)) is None:
+        while (created := self._engine.create(name, config)) is None:
             if self.status(attempt) in ("running", "finished"):
                 return None
             found = self._engine.find(name)
@@ -220,17 +248,6 @@ class DockerDriver:
         for warning in warnings:
             log.warning("The Docker engine says: %s", warning)
         return container
-
-    def _create(self, name: str, config: dict[str, object]) -> tuple[str, list[str]] | None:
-        try:
-            return self._engine.create(name, config)
-        except TargetError as error:
-            if "bind source path" in str(error):
-                raise TargetError(
-                    f"{error}; when that is a folder of this worker, the engine does not share its disk: set "
-                    f"shares_disk=False for compute target {self._target.name!r}"
-                ) from error
-            raise
 
     def _start(self, container: str, archive: bytes) -> None:
         try:
@@ -309,13 +326,32 @@ class DockerDriver:
         name, container = container_name(attempt.attempt), self._container(attempt)
         logged = last_lines(attempt.log_path)
         if container is None:
-            return gone(name, logged)
+            owner = EngineRecord.read(attempt)
+            if owner is None or owner == self._engine.record():
+                return gone(name, logged)
+            return silent(name, owner.host, logged)
         printed = last_of(self._engine.last_output(container.id, LAST_LINES))
         if self._records is not None:
             return carrier_failure(printed) or ended_early(self._target, name, container, printed)
         if not attempt.heartbeat_path.exists() and container.exit_code != KILLED:
             return never_ran(self._target, container, printed)
         return ended_early(self._target, name, container, [*logged, *printed])
+
+    def _appoint_heir(self, attempt: AttemptDirectory, container: EngineContainer) -> None:
+        if attempt in self._heirs:
+            return
+        try:
+            self._heirs[attempt] = Heir(container.id, self._address)
+        except OSError as error:
+            log.warning("Nobody removes container %s if this worker is killed: %s", container.id, error)
+
+    def _out_of_reach(self, attempt: AttemptDirectory) -> StepError:
+        name, owner = container_name(attempt.attempt), EngineRecord.read(attempt)
+        host = "another worker" if owner is None else owner.host
+        return InfrastructureError(
+            f"attempt {attempt.attempt} runs on the Docker engine of {host} and cannot be terminated from "
+            f"here; end it there: docker stop {name}"
+        )
 
     def _terminated(self, attempt: AttemptDirectory) -> StepResult:
         return StepResult(

@@ -15,6 +15,7 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from airflow_mlpipe.errors import InfrastructureError, StepError, TargetError
+from airflow_mlpipe.targets.docker.engine_record import EngineRecord
 
 CONFLICT = 409
 WATCH_SECONDS = 3.0  # between two looks at a container whose output is followed
@@ -56,6 +57,12 @@ class Engine:
 
     def __init__(self, client: APIClient) -> None:
         self._client = client
+
+    def record(self) -> EngineRecord:
+        """Which engine it is."""
+        with self._asking():
+            found = self._client.info()
+        return EngineRecord(found["ID"], found["Name"])
 
     def find(self, name: str) -> EngineContainer | None:
         """The container that is called *name*; None when there is none."""

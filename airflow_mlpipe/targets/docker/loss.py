@@ -19,6 +19,14 @@ def gone(name: str, lines: list[str]) -> StepError:
     )
 
 
+def silent(name: str, host: str, lines: list[str]) -> StepError:
+    """The failure of an attempt whose container *name* belongs to the engine of another worker, on *host*."""
+    return InfrastructureError(
+        f"the container {name} of the Docker engine on {host} gives no sign of life, and left no "
+        f"result{last_words(lines)}"
+    )
+
+
 def never_ran(target: DockerTarget, container: EngineContainer, lines: list[str]) -> StepError:
     """The failure of an attempt whose supervisor gave no sign of life from its *container*."""
     return TargetError(

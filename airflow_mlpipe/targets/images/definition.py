@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from airflow_mlpipe.model.dockerfile import with_images
 from airflow_mlpipe.model.environment import Environment
 
 if TYPE_CHECKING:
@@ -104,16 +105,8 @@ class ImageDefinition:
         """The author's Dockerfile, with its images named by their content."""
         if self.dockerfile is None:
             return None
-        text = self.dockerfile
-        for name, identity in self.bases.items():
-            word = re.escape(name)
-            text = re.sub(
-                rf"(?im)^(\s*FROM\s+(?:--platform=\S+\s+)?){word}(?=\s|$)",
-                rf"\g<1>{identity.reference}",
-                text,
-            )
-            text = re.sub(rf"(?i)(--from=){word}(?=\s)", rf"\g<1>{identity.reference}", text)
-        return text
+        references = {name: identity.reference for name, identity in self.bases.items()}
+        return with_images(self.dockerfile, references)
 
     @property
     def dockerfiles(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import ssl
 import tarfile
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,8 +19,16 @@ from airflow_mlpipe.targets.images.registry import Logins
 
 LAST_WORDS = 20
 
+_ASKED = "mlpipe-resolve"
+ASKED_LABEL = "mlpipe.resolve"
+"""Names the image whose pip a container asks for versions."""
+
 # What an engine says of its own doings between the steps of a build.
 _BESIDE_THE_POINT = (" ---> ", "Removing intermediate container ")
+_REGISTRY_ADVICE = (
+    "see that its name is right, that the engine reaches its registry, and that a connection of [mlpipe] "
+    "image_connections or docker_conn_id has a login where the registry asks for one"
+)
 _TIMEOUT = httpx.Timeout(30.0)
 
 Say = Callable[[str], None]
@@ -29,16 +38,22 @@ class ImageEngine:
     """One engine. *connect* makes its ``docker.APIClient`` when it is needed; *say* gets progress lines.
 
     At *address*, ``unix://`` or ``http://``, it can be asked which images it has without that client, which
-    takes long to load; None where only the client gets through.
+    takes long to load; None where only the client gets through. *remedy* is what to do when it is silent.
     """
 
     def __init__(
-        self, connect: Callable[[], Any], logins: Logins, say: Say, address: str | None = None
+        self,
+        connect: Callable[[], Any],
+        logins: Logins,
+        say: Say,
+        address: str | None = None,
+        remedy: str = "see that it runs and can be reached from here",
     ) -> None:
         self._connect = connect
         self._logins = logins
         self._say = say
         self._address = address
+        self._remedy = remedy
         self._client: Any = None
 
     @property
@@ -53,7 +68,7 @@ class ImageEngine:
         Raises InfrastructureError when it does not answer.
         """
         if self._client is None and self._address is not None:
-            return _inspected(self._address, reference)
+            return _inspected(self._address, reference, self._remedy)
         from docker.errors import ImageNotFound
 
         with self._asking() as client:
@@ -71,7 +86,8 @@ class ImageEngine:
                 "its repository and digest"
             )
         self._say(f"Fetching the image {name.text}")
-        with self._asking() as client:
+        problem = f"the image {name.text} cannot be fetched; {_REGISTRY_ADVICE}"
+        with self._asking(problem) as client:
             if name.digest is not None:
                 repository, tag = name.at(name.digest).split("@")
             else:
@@ -79,18 +95,19 @@ class ImageEngine:
             answers = client.pull(
                 repository, tag=tag, stream=True, decode=True, auth_config=self._login(name)
             )
-            self._follow(answers, f"the image {name.text} cannot be fetched")
+            self._follow(answers, problem)
 
     def push(self, name: ImageName) -> str:
         """Send the image that has *name* to its registry; its digest there. Raises TargetError."""
         self._say(f"Sending the image {name.text} to its registry")
-        with self._asking() as client:
+        problem = f"the image {name.text} cannot be sent to its registry; {_REGISTRY_ADVICE}"
+        with self._asking(problem) as client:
             repository = name.text.removesuffix(f":{name.tag}")
             answers = client.push(
                 repository, tag=name.tag, stream=True, decode=True, auth_config=self._login(name)
             )
             digest = None
-            for answer in self._followed(answers, f"the image {name.text} cannot be sent to its registry"):
+            for answer in self._followed(answers, problem):
                 digest = (answer.get("aux") or {}).get("Digest") or digest
         if digest is None:
             raise TargetError(f"the engine sent {name.text} and did not say what its digest is")
@@ -124,22 +141,42 @@ class ImageEngine:
     def output(self, image: str, argv: Sequence[str], variables: Mapping[str, str], problem: str) -> str:
         """What the command *argv* prints in a container of *image*, as root, with the network of the engine.
 
-        Raises TargetError with *problem* and the command's last words when it fails.
+        Raises TargetError with *problem* and the command's last words when it prints nothing, as one that
+        fails, and InfrastructureError when it has no words either, as one that was killed. The container goes
+        with its process, even when nobody here is left to remove it.
         """
+        name = f"{_ASKED}-{uuid.uuid4().hex[:12]}"
+        printed, words = bytearray(), bytearray()
         with self._asking() as client:
-            container = client.create_container(
-                image, command=list(argv), entrypoint="", user="0:0", environment=dict(variables)
+            rights = client.create_host_config(
+                auto_remove=True, cap_drop=["ALL"], security_opt=["no-new-privileges"]
             )
             try:
-                client.start(container)
-                code = client.wait(container)["StatusCode"]
-                output = client.logs(container, stdout=True, stderr=False)
-                if code != 0:
-                    words = client.logs(container, stdout=True, stderr=True, tail=LAST_WORDS)
-                    raise TargetError(f"{problem}:\n{words.decode(errors='replace').rstrip()}")
+                client.create_container(
+                    image,
+                    name=name,
+                    command=list(argv),
+                    entrypoint="",
+                    user="0:0",
+                    environment=dict(variables),
+                    labels={ASKED_LABEL: image},
+                    host_config=rights,
+                )
+                streams = client.attach(name, stdout=True, stderr=True, stream=True, demux=True)
+                client.start(name)
+                for output, error in streams:
+                    printed += output or b""
+                    words += error or b""
             finally:
-                client.remove_container(container, force=True)
-        return bytes(output).decode(errors="replace")
+                _remove(client, name)
+        if not printed and not words:
+            raise InfrastructureError(
+                f"{problem}: nothing; its container was killed, or the engine restarted"
+            )
+        if not printed:
+            last = words.decode(errors="replace").rstrip().splitlines()[-LAST_WORDS:]
+            raise TargetError("\n".join([f"{problem}:", *last]))
+        return printed.decode(errors="replace")
 
     def _login(self, name: ImageName) -> dict[str, str] | None:
         login = self._logins(name.registry)
@@ -166,7 +203,8 @@ class ImageEngine:
             yield answer
 
     @contextmanager
-    def _asking(self) -> Iterator[Any]:
+    def _asking(self, problem: str | None = None) -> Iterator[Any]:
+        """The client; errors that are about *problem* begin with it, and then have the engine's words."""
         from docker.errors import APIError, DockerException
         from requests.exceptions import RequestException
 
@@ -177,13 +215,19 @@ class ImageEngine:
         except APIError as error:
             words = error.explanation or error
             if error.is_server_error():
-                raise InfrastructureError(f"the Docker engine failed: {words}") from error
-            raise TargetError(f"the Docker engine refuses: {words}") from error
+                raise InfrastructureError(
+                    f"{problem}; the engine says: {words}"
+                    if problem
+                    else f"the Docker engine failed: {words}"
+                ) from error
+            raise TargetError(
+                f"{problem}; the engine says: {words}" if problem else f"the Docker engine refuses: {words}"
+            ) from error
         except (DockerException, RequestException) as error:
-            raise _silence(error) from error
+            raise _silence(error, self._remedy) from error
 
 
-def _inspected(address: str, reference: str) -> Mapping[str, Any] | None:
+def _inspected(address: str, reference: str, remedy: str) -> Mapping[str, Any] | None:
     """See :meth:`ImageEngine.inspect`."""
     is_socket = address.startswith("unix://")
     socket = address.removeprefix("unix://") if is_socket else None
@@ -198,13 +242,22 @@ def _inspected(address: str, reference: str) -> Mapping[str, Any] | None:
             found: Mapping[str, Any] = answer.raise_for_status().json()
             return found
     except (httpx.HTTPError, ValueError) as error:
-        raise _silence(error) from error
+        raise _silence(error, remedy) from error
 
 
-def _silence(error: Exception) -> InfrastructureError:
-    return InfrastructureError(
-        f"the Docker engine does not answer: {error}; start it, or name another one in [mlpipe] image_builder"
-    )
+def _remove(client: Any, name: str) -> None:
+    """Remove the container *name*, which the engine may have removed already or is removing."""
+    from docker.errors import APIError
+
+    try:
+        client.remove_container(name, force=True)
+    except APIError as error:
+        if error.status_code not in (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT):
+            raise
+
+
+def _silence(error: Exception, remedy: str) -> InfrastructureError:
+    return InfrastructureError(f"the Docker engine does not answer: {error}; {remedy}")
 
 
 def _context(dockerfile: str) -> io.BytesIO:

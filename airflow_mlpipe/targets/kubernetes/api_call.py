@@ -128,10 +128,15 @@ class Refusal(Exception):
                 f"the quota of {where} is used up: {self.text}; raise it, ask for less, or give the target "
                 "an Airflow pool so that fewer steps run there at once"
             )
-        if self.status == 403:
+        if self.status == 403 and " cannot " in self.text:  # as in: User "me" cannot create resource "pods"
             return TargetError(
                 f"the connection's credentials may not {call.verb} {call.resource} in {where}: {self.text}; "
                 f"grant their role the verb {call.verb!r} on {call.resource!r}"
+            )
+        if self.status == 403 and call.verb == "create":
+            noun = call.resource.removesuffix("s")
+            return TargetError(
+                f"the cluster does not admit the {noun} in {where}: {self.text}; correct the compute target"
             )
         if self.is_transient:
             return InfrastructureError(

@@ -189,11 +189,15 @@ class KubernetesDriver:
     def discard(self, attempt: AttemptDirectory) -> None:
         """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`.
 
-        The pod stays when it failed and the target keeps those; the Secret goes in any case.
+        The pod stays when it failed and the target keeps those; the Secret goes in any case. Raises
+        InfrastructureError when both stay, because the attempt runs.
         """
         sighting = self._pod(attempt)
         if self._state(attempt, sighting) == "running":
-            return
+            raise InfrastructureError(
+                f"pod {_name(attempt)} and its Secret {secret_name(attempt.attempt)} stay in namespace "
+                f"{self.cluster.namespace!r}, because the attempt runs; delete the pod, and both go"
+            )
         if sighting is not None and not (self.target.keep_failed_pods and _has_failed(attempt, sighting)):
             self._delete_pod(sighting)
         self._delete_secret(attempt)

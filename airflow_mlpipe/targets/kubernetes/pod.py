@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_mlpipe.errors import TargetError
 from airflow_mlpipe.model.kubernetes_target import ORDINARY_USER, KubernetesTarget
-from airflow_mlpipe.model.pod_patch import STEP_CONTAINER, merged
+from airflow_mlpipe.model.pod_patch import DRIVER_CONTAINER, STEP_CONTAINER, merged
 from airflow_mlpipe.model.volume import Volume
 from airflow_mlpipe.records import RunInfo
 from airflow_mlpipe.targets.kubernetes.names import label_value, pod_name, secret_name
@@ -163,7 +163,7 @@ def _step_container(
 
 def _driver_container(target: KubernetesTarget) -> dict[str, Any]:
     return {
-        "name": "drivers",
+        "name": DRIVER_CONTAINER,
         "image": target.driver_image,
         **_image_pull_policy(target),
         "command": ["python3", "-c", _literal(_COPY_PACKAGES), DRIVERS_FOLDER],

@@ -98,7 +98,8 @@ class RemoteDriver:
     def terminate(self, attempt: AttemptDirectory) -> None:
         """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`.
 
-        Returns within the attempt's grace period and half a minute, when the machine is reached.
+        Returns within the attempt's grace period and half a minute, when the machine is reached. The attempt
+        is discarded as well, by the machine itself, even if this process is killed meanwhile.
         """
         if self._is_finished(attempt):
             return
@@ -139,8 +140,17 @@ class RemoteDriver:
         self._records.fetch(attempt)
 
     def discard(self, attempt: AttemptDirectory) -> None:
-        """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`: its folder on the machine."""
-        self._machine.ask(_PROGRAM, {"verb": "discard", "folder": self._folder(attempt)})
+        """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`: its folder on the machine.
+
+        Raises InfrastructureError when that stays, because the attempt runs.
+        """
+        request = {"verb": "discard", "folder": self._folder(attempt)}
+        look = _Look(**self._machine.ask(_PROGRAM, request))
+        if look.state != "unknown":
+            raise InfrastructureError(
+                f"the folder {look.folder} stays on the machine of connection {self._target.ssh_conn_id!r}, "
+                f"because the attempt in it is {look.state}; remove it when its processes have ended"
+            )
 
     def root(self, attempt: AttemptDirectory) -> PurePosixPath:
         """The absolute path of the attempt's folder on the machine."""
@@ -191,13 +201,16 @@ class _Look(NamedTuple):
     last_lines: list[str]
 
 
-def machine_of(target: RemoteTarget, connect: Callable[[], Any]) -> Machine:
-    """The machine of *target*, to which *connect* opens an SSH connection."""
+def machine_of(target: RemoteTarget, connect: Callable[[], Any], *, patience: float | None = None) -> Machine:
+    """The machine of *target*, to which *connect* opens an SSH connection.
+
+    One that is lost is made again for *patience* seconds; default are those of the target.
+    """
     return Machine(
         connect,
         name=f"the machine of connection {target.ssh_conn_id!r}",
         python=target.python,
-        patience=target.patience_seconds,
+        patience=target.patience_seconds if patience is None else patience,
     )
 
 

@@ -138,7 +138,8 @@ class Machine:
 
     def _endure(self, outage: _Outage, error: ConnectionLost) -> None:
         self.close()
-        outage.bear(error, self._patience if self._was_reached else FIRST_PATIENCE_SECONDS)
+        first = min(FIRST_PATIENCE_SECONDS, self._patience)
+        outage.bear(error, self._patience if self._was_reached else first)
 
     def _start(self, program: str, call: str) -> _Conversation:
         """Run *call* in *program* on the machine."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,13 +183,28 @@ def test_a_file_that_leads_out_of_its_input_is_refused(errand: Any, tmp_path: Pa
     assert not (errand.root / "inputs/x").exists()
 
 
-@pytest.mark.parametrize(("name", "code"), [("data.csv", 70), ("none.csv", 71)])
-def test_a_disk_that_is_not_the_workers_is_noticed(errand: Any, tmp_path: Path, name: str, code: int) -> None:
+@pytest.mark.parametrize("name", ["data.csv", "none.csv"])
+def test_a_disk_that_is_not_the_workers_is_the_targets_failure(
+    errand: Any, tmp_path: Path, name: str
+) -> None:
     (tmp_path / "data.csv").write_text("1,2\n")
     file = CarriedFile(name, f"file://{tmp_path}/{name}", size=5)
     part = CarriedInput(str(errand.root / "inputs/raw"), [file])
-    assert errand.run("print('never')", inputs={"raw": [part]})[0] == code
-    assert (errand.result() is None) == (code == 70)
+    code, said = errand.run("print('never')", inputs={"raw": [part]})
+    assert (code, errand.result().status) == (71, "failed")
+    assert isinstance(carrier_failure(said.splitlines()), TargetError)
+
+
+def test_the_path_that_an_author_chose_leads_to_the_input_as_long_as_the_step_runs(
+    errand: Any, tmp_path: Path
+) -> None:
+    link, raw = tmp_path / "fixed" / "raw", errand.root / "inputs" / "raw"
+    spec = errand.spec("import os, sys; print(os.listdir(sys.argv[1]))", str(link))
+    carriage = replace(errand.carriage, links={str(link): str(raw)})
+    process = errand.start(spec, carriage=carriage, inputs={"raw": [CarriedInput(str(raw), [])]})
+    assert process.communicate(timeout=60)[0] == b"[]\n"
+    assert process.returncode == 0
+    assert list(link.parent.iterdir()) == []
 
 
 def test_code_that_is_not_the_snapshots_is_not_run(errand: Any) -> None:

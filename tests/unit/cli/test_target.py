@@ -22,6 +22,7 @@ a100:
   cost_per_hour: 3.5
 anywhere: {type: kubernetes}
 engine: {type: docker, image: "train:7", gpus: all, memory: 4g}
+engine_elsewhere: {type: docker, image: "train:7", docker_url: "tcp://10.0.0.1:2376"}
 far: {type: remote, ssh_conn_id: trainer}
 """
 
@@ -43,7 +44,8 @@ def test_all_targets_are_listed_with_what_they_offer(airflow_mlpipe: Callable[..
         "queue": None,
         "cost_per_hour": 3.5,
     }
-    assert [row["type"] for row in rows.values()] == ["local", "kubernetes", "kubernetes", "docker", "remote"]
+    types = ["local", "kubernetes", "kubernetes", "docker", "docker", "remote"]
+    assert [row["type"] for row in rows.values()] == types
     assert "a100" in airflow_mlpipe("target", "list").out
 
 
@@ -82,10 +84,21 @@ def test_other_targets_show_their_container_or_process(airflow_mlpipe: Callable[
     )
 
 
+def test_only_an_engine_of_this_machine_is_shown_folders_of_it(
+    airflow_mlpipe: Callable[..., Typed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    here = airflow_mlpipe("target", "show", "engine", "-o", "json").json
+    assert len(here["definition"]["HostConfig"]["Mounts"]) == 3
+    elsewhere = airflow_mlpipe("target", "show", "engine_elsewhere", "-o", "json").json
+    assert elsewhere["definition"]["HostConfig"]["Mounts"] == []
+    assert elsewhere["notes"] == ["code and data come by way of the datastore"]
+
+
 def test_a_name_that_is_not_in_the_file_is_a_sentence_and_exit_code_1(
     airflow_mlpipe: Callable[..., Typed],
 ) -> None:
     typed = airflow_mlpipe("target", "show", "h100")
     assert typed.code == 1
     assert typed.err.startswith("airflow mlpipe: compute target 'h100' is not in ")
-    assert typed.err.endswith("known there: a100, anywhere, engine, far, local\n")
+    assert typed.err.endswith("known there: a100, anywhere, engine, engine_elsewhere, far, local\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from airflow_mlpipe import Environment, LocalTarget
@@ -55,6 +57,11 @@ def test_what_is_no_name_is_refused_while_the_dag_is_parsed(text: str) -> None:
         DockerTarget(image=text)
 
 
+def test_a_stage_can_be_copied_from_only_when_it_is_done() -> None:
+    text = "FROM a AS b\nCOPY --from=b /x /x\nCOPY --from=c /x /x\nFROM b AS c\nFROM c\nCOPY --from=B /x /x\n"
+    assert base_images(text) == ["a", "b", "c"]
+
+
 def test_the_images_of_a_dockerfile_are_those_that_it_does_not_make_itself() -> None:
     text = (
         "# FROM nothing\n"
@@ -76,10 +83,18 @@ def test_the_images_of_a_dockerfile_are_those_that_it_does_not_make_itself() -> 
     ("text", "sentence"),
     [
         ("Dockerfile", "has no FROM line; to take that of a file, read it"),
-        ("FROM $BASE", r"starts FROM \$BASE; write the image out in full"),
+        ("FROM $BASE", r"takes from the image \$BASE; write the image out in full"),
+        ("FROM a\nCOPY --from=$TOOLS /x /x", r"takes from the image \$TOOLS; write the image out in full"),
         ("FROM a\nCOPY . /app", r"says COPY \. /app, and no files go with it"),
         ("FROM a\nADD x /x", "says ADD x /x, and no files go with it"),
         ("FROM Not/Lower", "'Not/Lower' is no name of an image"),
+        ("FROM a\nCOPY --from='b' /x /x", "\"'b'\" is no name of an image"),
+        ("FROM a\nCOPY --from=b --from=c /x /x", "and no files go with it"),
+        ("FROM a\nCOPY /x --from=b /x", "and no files go with it"),
+        ("FROM a\nONBUILD COPY --from=b /x /x", "says ONBUILD COPY .* leave ONBUILD out"),
+        ("FROM a\nRUN --mount=type=bind,from=b true", "take files from other images with COPY --from"),
+        ("FROM a\nRUN <<EOF\nFROM b\nEOF\n", "says 'EOF', and EOF is no instruction"),
+        ("# escape=`\nFROM a\n", "another escape character; leave that out and use backslashes"),
     ],
 )
 def test_a_dockerfile_that_needs_more_than_its_text_is_refused(text: str, sentence: str) -> None:
@@ -95,12 +110,39 @@ def test_a_dockerfile_that_needs_more_than_its_text_is_refused(text: str, senten
         ({"conda_packages": ["--help"]}, "'--help' is not a package of conda"),
         ({"conda_packages": ["a; rm -rf /"]}, "is not a package of conda"),
         ({"conda_packages": ["a"], "conda_channels": ["-c"]}, "'-c' is not a channel of conda"),
-        ({"conda_packages": ["a"], "conda_channels": ["https://me:pw@x/y"]}, "is not a channel of conda"),
+        ({"conda_packages": ["a"], "conda_channels": ["https://x/y?z"]}, "is not a channel of conda"),
     ],
 )
 def test_a_wrong_environment_is_a_sentence(fields: dict[str, object], sentence: str) -> None:
     with pytest.raises(DefinitionError, match=sentence):
         Environment(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"pip_packages": ["a", "b @ https://user:s3cret@host/b.whl"]},
+        {"pip_packages": ["b @ https://s3cret@host/b.whl"]},
+        {"pip_packages": ["b@git+https://s3cret@host/b.git@v1"]},
+        {"pip_packages": ["b @ git+ssh://git:s3cret@host/b.git"]},
+        {"pip_packages": ["https://user:s3cret@host/b.whl"]},
+        {"conda_packages": ["a"], "conda_channels": ["https://user:s3cret@host/c"]},
+        {"conda_packages": ["a"], "conda_channels": ["https://conda.example.com/t/s3cret/c"]},
+    ],
+)
+def test_credentials_in_a_url_are_refused_and_not_repeated(fields: dict[str, Any]) -> None:
+    with pytest.raises(DefinitionError, match="a URL has credentials in it") as refused:
+        Environment(**fields)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_url_without_credentials_is_a_package() -> None:
+    urls = [
+        "a @ git+ssh://git@host/a.git@v1",
+        "b @ https://host/b-1.whl#sha256=0",
+        "c @ git+https://host/c@v1",
+    ]
+    assert Environment(pip_packages=urls).pip_packages == tuple(urls)
 
 
 @pytest.mark.parametrize(

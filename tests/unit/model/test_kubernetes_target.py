@@ -24,7 +24,7 @@ a100:
   namespace: training
   kubernetes_conn_id: cluster
   cpu: 8
-  cpu_limit: 500m
+  cpu_limit: 12500m
   memory: 64Gi
   gpus: 2
   node_pool: {provider: gke, name: a100}
@@ -51,7 +51,7 @@ def test_a_section_of_the_file_is_the_same_target_as_in_python() -> None:
         namespace="training",
         kubernetes_conn_id="cluster",
         cpu=8,
-        cpu_limit="500m",
+        cpu_limit="12500m",
         memory="64Gi",
         gpus=2,
         node_pool=NodePool.gke("a100"),
@@ -164,11 +164,15 @@ def test_a_step_is_no_root_unless_that_is_asked_for() -> None:
             "KubernetesTarget.memory: '16g' is no amount: write a number above 0 with its unit",
         ),
         ({"memory": "0Gi"}, "'0Gi' is no amount"),
-        ({"memory": 17179869184}, "KubernetesTarget.memory: "),
+        ({"memory": 16}, "KubernetesTarget.memory: 16 is no amount: write .* with its unit, such as '16Gi'"),
         ({"cpu": "four"}, "'four' is no number of CPUs: write a number above 0, such as 4, 0.5 or '500m'"),
         ({"cpu": 0}, "0.* is no number of CPUs"),
+        ({"cpu": True}, "True is no number of CPUs"),
+        ({"cpu": 4, "cpu_limit": 2}, "KubernetesTarget.cpu_limit: 2 is less than the 4 of cpu; raise it"),
+        ({"cpu": 1, "cpu_limit": "900m"}, "900m is less than the 1 of cpu"),
         ({"cpu": float("inf")}, "inf is no number of CPUs"),
         ({"gpus": -1}, "KubernetesTarget.gpus: "),
+        ({"gpus": True}, "KubernetesTarget.gpus: "),
         ({"gpu_resource": "nvidia gpu"}, "'nvidia gpu' is no key"),
         ({"namespace": "Training"}, "'Training' is no namespace"),
         ({"namespace": "a\n"}, "is no namespace"),
@@ -180,6 +184,7 @@ def test_a_step_is_no_root_unless_that_is_asked_for() -> None:
         ({"node_pool": "a=b=c"}, "'a=b=c' is no label of nodes such as 'pool=a100'"),
         ({"node_pool": ""}, "'pool=' is no label of nodes"),
         ({"node_pool": {"provider": "gke"}}, "NodePool: give a provider with the pool's name, or labels"),
+        ({"node_pool": {"provider": "gke", "name": ""}}, "NodePool.name: it is empty; write at least"),
         ({"node_pool": {}}, "NodePool: give a provider with the pool's name, or labels"),
         ({"node_pool": {"provider": "gce", "name": "a"}}, "'gke', 'aks', 'eks' or 'karpenter'"),
         ({"spot": True, "node_pool": "a100"}, "only a provider's pool, such as NodePool.gke"),
@@ -217,7 +222,9 @@ def test_a_step_is_no_root_unless_that_is_asked_for() -> None:
             "/dev/shm is what shared_memory mounts",
         ),
         ({"schedule_timeout": 0}, "KubernetesTarget.schedule_timeout: "),
-        ({"schedule_timeout": "soon"}, "KubernetesTarget.schedule_timeout: "),
+        ({"schedule_timeout": "30 minutes"}, "schedule_timeout: write a number of seconds, .*'00:30:00'"),
+        ({"driver_image": "A A"}, "driver_image: 'A A' is no name of an image"),
+        ({"python": ""}, "python: '' is no interpreter: write the name of one"),
         ({"pod_patch": {"kind": "Job"}}, "a patch has metadata and spec, not 'kind'"),
         ({"pod_patch": {"spec": {"x": float("nan")}}}, "a patch is plain JSON"),
         ({"pod_patch": {"metadata": {"labels": {"day": date(2026, 11, 2)}}}}, "a patch is plain JSON"),
@@ -236,12 +243,34 @@ def test_a_step_is_no_root_unless_that_is_asked_for() -> None:
             {"pod_patch": {"spec": {"containers": [{"name": "base", "command": ["sh"]}]}}},
             "container 'base': command is not for a patch to change",
         ),
-        ({"privileged": True}, "KubernetesTarget.privileged: Extra inputs are not permitted"),
+        (
+            {"pod_patch": {"spec": {"containers": [{"name": "base", "args": []}, {"name": "base"}]}}},
+            "container 'base': args is not for a patch to change",
+        ),
+        (
+            {"pod_patch": {"spec": {"containers": [{"name": "base", "env": [{"name": "A", "value": "1"}]}]}}},
+            "container 'base': env is not for a patch .* use environment_variables .* and secrets",
+        ),
+        (
+            {"pod_patch": {"spec": {"containers": [{"name": "base", "envFrom": []}]}}},
+            "container 'base': envFrom is not for a patch",
+        ),
+        (
+            {"pod_patch": {"spec": {"initContainers": [{"name": "drivers", "env": None}]}}},
+            "container 'drivers': env is not for a patch",
+        ),
+        ({"memroy": "1Gi"}, "KubernetesTarget.memroy: there is no such field; did you mean 'memory'"),
     ],
 )
 def test_a_mistake_is_told_with_its_field_and_value(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(DefinitionError, match=sentence):
         KubernetesTarget(**fields)
+
+
+def test_a_patch_may_bring_a_container_with_variables_of_its_own() -> None:
+    proxy = {"name": "proxy", "image": "proxy:1", "env": [{"name": "A", "value": "1"}]}
+    patch = {"spec": {"containers": [proxy], "initContainers": [{**proxy, "name": "first"}]}}
+    assert KubernetesTarget(pod_patch=patch).pod_patch == patch
 
 
 def test_a_patch_merges_mappings_and_named_lists_replaces_others_and_removes_with_null() -> None:

@@ -51,7 +51,7 @@ def test_an_empty_file_names_nothing(text: str) -> None:
             "compute target 'a' has type 'slurm'; known types: docker, kubernetes, local, remote",
         ),
         ("a:", "compute target 'a' has type None; known types: docker, kubernetes, local, remote"),
-        ("a: {type: local, gpus: 1}", "targets.yaml: compute target 'a': LocalTarget.gpus: Extra inputs"),
+        ("a: {type: local, gpus: 1}", "targets.yaml: compute target 'a': LocalTarget.gpus: there is no such"),
     ],
 )
 def test_a_mistake_in_the_targets_names_file_and_section(text: str, sentence: str) -> None:

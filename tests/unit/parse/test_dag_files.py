@@ -18,7 +18,7 @@ from pathlib import Path
 from airflow.sdk import DAG, TaskGroup, TriggerRule, task
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow_mlpipe import (
-    CommandStep, Dataset, Environment, LocalTarget, OutputFileDatasetConfig, OutputReuseSensor,
+    CommandStep, Dataset, DockerTarget, Environment, LocalTarget, OutputFileDatasetConfig, OutputReuseSensor,
     PipelineData, PipelineParameter, PythonScriptStep, Script,
 )
 
@@ -41,6 +41,20 @@ MISTAKES = {
         'mapped("train", environment=Environment(conda_packages=["a"]), compute_target="local")'
         '.expand(arguments=[["1"]])',
         "step 'train': its environment has conda_packages, which compute target 'local' does not install",
+    ),
+    "mapped_environment_for_containers_on_the_default_target": (
+        'mapped("train", environment=Environment(conda_packages=["a"])).expand(arguments=[["1"]])',
+        "step 'train': its environment has conda_packages, which compute target 'local' does not install",
+    ),
+    "mapped_without_an_image": (
+        'mapped("train", compute_target=DockerTarget()).expand(arguments=[["1"]])',
+        "step 'train': its environment names no image, nor does compute target 'docker'; set "
+        "image='python:3.12-slim' or another one, in either",
+    ),
+    "mapped_by_dicts_without_an_image": (
+        'mapped("train", compute_target=DockerTarget()).expand_kwargs([{"arguments": ["1"]}])',
+        "step 'train': its environment names no image, nor does compute target 'docker'; set "
+        "image='python:3.12-slim' or another one, in either",
     ),
     "missing_script": (
         'PythonScriptStep(source_directory="code", script_name="trian.py")',
@@ -229,6 +243,18 @@ PIPELINES = {
             )
         step("merge", arguments=["--parts", part.as_input()])
         """,
+    "environments_by_instance": """
+        @task
+        def environments():
+            return []
+
+        environment, target = Environment(image="python:3.12"), DockerTarget()
+        mapped("named", compute_target=target).expand(environment=[environment])
+        mapped("listed", compute_target=target).expand_kwargs([{"environment": environment}])
+        mapped("told", compute_target=target).expand_kwargs(environments())
+        with TaskGroup("group", default_args={"environment": environment}):
+            mapped("inherited", compute_target=target).expand(arguments=[["1"]])
+        """,
     "parameters": """
         step("train", arguments=["--lr", PipelineParameter("lr"), "--C", PipelineParameter("C", 1.5)])
         """,
@@ -386,6 +412,11 @@ def test_a_parameter_with_a_default_joins_the_params_of_the_dag(
     parsed: Parsed, dag_id: str, params: dict[str, Any]
 ) -> None:
     assert parsed.found[dag_id]["params"] == params
+
+
+def test_what_a_mapped_step_is_not_given_before_it_runs_is_not_missed(parsed: Parsed) -> None:
+    tasks = {"named", "listed", "told", "group.inherited"}
+    assert tasks <= set(parsed.found["environments_by_instance"]["edges"])
 
 
 def test_a_target_by_name_brings_its_pool(parsed: Parsed) -> None:

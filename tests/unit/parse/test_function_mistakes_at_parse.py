@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 from airflow.sdk import DAG, Variable, task
 from airflow_mlpipe import (
-    Dataset, Environment, LocalTarget, Output, PipelineData, PipelineParameter, PythonScriptStep, step,
+    Dataset, DockerTarget, Environment, LocalTarget, Output, PipelineData, PipelineParameter, PythonScriptStep, step,
 )
 
 @step
@@ -431,6 +431,10 @@ CALLS = {
     "unknown_target_of_a_mapped_step": (
         "train.override(compute_target='tpu').expand(data=[[1]])",
         ["compute target 'tpu' is not known", "set it to a YAML file"],
+    ),
+    "no_image_for_a_mapped_step": (
+        "train.override(compute_target=DockerTarget()).expand(data=[[1]])",
+        ["step 'train': its environment names no image, nor does compute target 'docker'"],
     ),
     "listed_outputs": (
         'train.override(outputs=[PipelineData("report")])([1])',

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from airflow_mlpipe import access
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.pipeline.datastores import know_datastores
-from airflow_mlpipe.pipeline.doctor import deployment_checks, machine_checks, store_checks
+from airflow_mlpipe.pipeline.doctor import compute_checks, deployment_checks, machine_checks, store_checks
 from airflow_mlpipe.pipeline.doctor.examination import CHECKS, examine
 from airflow_mlpipe.pipeline.doctor.finding import Finding, ok
 from airflow_mlpipe.pipeline.settings import Settings
@@ -393,6 +393,62 @@ def test_a_docker_engine_that_answers_is_told(monkeypatch: pytest.MonkeyPatch) -
     with engine() as port:
         monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{port}")
         assert machine_checks.docker(Settings.read()) == ok("engine 27.0.1")
+
+
+def test_each_target_of_the_file_that_does_not_answer_is_a_warning_with_its_name_and_cause(
+    option: SetOption, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CLOSED", "ssh://nobody@127.0.0.1:9")
+    monkeypatch.setattr(compute_checks, "SECONDS", 1)
+    (tmp_path / "kubeconfig").write_text(
+        "{current-context: a, contexts: [{name: a, context: {cluster: c, user: u}}], "
+        "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}], users: [{name: u, user: {}}]}"
+    )
+    with engine() as port:
+        (tmp_path / "targets.yaml").write_text(
+            f"up: {{type: docker, docker_url: 'tcp://127.0.0.1:{port}'}}\n"
+            "engine: {type: docker, docker_url: 'tcp://127.0.0.1:9'}\n"
+            "again: {type: docker, docker_url: 'tcp://127.0.0.1:9', cpus: 2}\n"
+            f"cluster: {{type: kubernetes, config_file: {tmp_path}/kubeconfig}}\n"
+            "machine: {type: remote, ssh_conn_id: closed}\n"
+        )
+        option("compute_targets", tmp_path / "targets.yaml")
+        finding = compute_checks.answers(Settings.read())
+    assert finding.level == "warn"
+    engines, cluster, machine = finding.said.split(";")[:3]
+    for told, names, cause in (
+        (engines, "engine, again: ", "Connection refused"),
+        (cluster, " cluster: ", "refused"),
+        (machine, " machine: ", "not reached"),
+    ):
+        assert told.startswith(names)
+        assert cause in told
+
+
+def test_targets_that_answer_are_told(option: SetOption, tmp_path: Path) -> None:
+    with engine() as port:
+        (tmp_path / "targets.yaml").write_text(
+            f"up: {{type: docker, docker_url: 'tcp://127.0.0.1:{port}'}}\n"
+        )
+        option("compute_targets", tmp_path / "targets.yaml")
+        assert compute_checks.answers(Settings.read()) == ok("up answers")
+
+
+def test_the_image_builder_matters_when_pods_need_an_image_of_the_file(
+    option: SetOption, tmp_path: Path
+) -> None:
+    option("image_builder", "tcp://127.0.0.1:9")
+    (tmp_path / "environments.yaml").write_text("deep: {image: 'train:7', pip_packages: [torch]}\n")
+    option("environments", tmp_path / "environments.yaml")
+    assert compute_checks.image_builder(Settings.read()).level == "ok"
+    (tmp_path / "targets.yaml").write_text("pods: {type: kubernetes}\n")
+    option("compute_targets", tmp_path / "targets.yaml")
+    finding = compute_checks.image_builder(Settings.read())
+    assert (finding.level, "deep" in finding.said) == ("warn", True)
+    assert "image_builder" in finding.mend
+    with engine() as port:
+        option("image_builder", f"tcp://127.0.0.1:{port}")
+        assert compute_checks.image_builder(Settings.read()).level == "ok"
 
 
 @contextmanager

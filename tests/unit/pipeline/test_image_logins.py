@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from airflow_mlpipe import DockerTarget
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.pipeline.compute.images import RegistryLogins
+from airflow_mlpipe.pipeline.settings import Settings
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, conn_id: str, **fields: object) -> None:
@@ -30,7 +32,7 @@ def test_a_connection_of_docker_is_the_login_at_its_host(
     monkeypatch: pytest.MonkeyPatch, host: str, port: int | None, registry: str, plain_http: bool
 ) -> None:
     connect(monkeypatch, "images", conn_type="docker", host=host, port=port, login="me", password="word")
-    login = RegistryLogins(["images"])(registry)
+    login = RegistryLogins({"images": "a test"})(registry)
     assert (login.username, login.password, login.plain_http) == ("me", "word", plain_http)
     assert "word" not in repr(login)
 
@@ -41,7 +43,7 @@ def test_what_docker_login_left_counts_where_no_connection_does(
     auth = b64encode(b"you:their-word").decode()
     (tmp_path / "config.json").write_text(json.dumps({"auths": {"registry.example.com": {"auth": auth}}}))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    logins = RegistryLogins([])
+    logins = RegistryLogins({})
     assert logins("registry.example.com").username == "you"
     assert logins("another.example.com").username == ""
 
@@ -60,4 +62,20 @@ def test_a_connection_for_something_else_is_refused(
     if fields is not None:
         connect(monkeypatch, "images", **fields)
     with pytest.raises(DefinitionError, match=sentence):
-        RegistryLogins(["images"])("x")
+        RegistryLogins({"images": "a test"})("x")
+
+
+def test_a_connection_that_is_not_there_is_told_with_the_setting_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__MLPIPE__IMAGE_CONNECTIONS", "hub")
+    settings, target = Settings.read(), DockerTarget("trainer", docker_conn_id="registry")
+    connect(monkeypatch, "registry", conn_type="docker", host="x")
+    with pytest.raises(DefinitionError, match=r"^\[mlpipe\] image_connections names the connection 'hub'"):
+        RegistryLogins.of(target, settings)("x")
+    monkeypatch.delenv("AIRFLOW_CONN_REGISTRY")
+    connect(monkeypatch, "hub", conn_type="docker", host="x")
+    with pytest.raises(
+        DefinitionError, match="^docker_conn_id of compute target 'trainer' names the connection 'registry'"
+    ):
+        RegistryLogins.of(target, settings)("x")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
+from airflow_mlpipe.model.dockerfile import base_images
 from airflow_mlpipe.model.environment import Environment
 from airflow_mlpipe.targets.images.definition import ImageDefinition, distributions
 from airflow_mlpipe.targets.images.identity import ImageIdentity
@@ -47,19 +50,56 @@ def test_each_thing_that_it_depends_on_makes_another_image() -> None:
 
 def test_the_images_of_a_dockerfile_are_replaced_by_what_they_were_and_nothing_else_is() -> None:
     text = (
-        "FROM --platform=linux/amd64 python:3.12 AS build\n"
-        "RUN echo FROM python:3.12 python:3.12\n"
-        "FROM python:3.12-slim\n"
+        "# FROM python:3.12\n"
+        "FROM --platform=linux/amd64 python:3.12 AS Build\n"
+        "RUN echo FROM python:3.12 \\\n"
+        "  # a remark\n"
+        "    --from=python:3.12 python:3.12\n"
+        "\n"
+        "FROM build\n"
         "COPY --from=python:3.12 /x /x\n"
-        "from python:3.12\n"
+        "COPY --from=0 /x /x\n"
+        "from python:3.12"
     )
     assert of(Environment(dockerfile=text)).pinned_dockerfile == (
-        f"FROM --platform=linux/amd64 {BASE.reference} AS build\n"
-        "RUN echo FROM python:3.12 python:3.12\n"
-        "FROM python:3.12-slim\n"
+        "# FROM python:3.12\n"
+        f"FROM --platform=linux/amd64 {BASE.reference} AS Build\n"
+        "RUN echo FROM python:3.12 \\\n"
+        "  # a remark\n"
+        "    --from=python:3.12 python:3.12\n"
+        "\n"
+        "FROM build\n"
         f"COPY --from={BASE.reference} /x /x\n"
-        f"from {BASE.reference}\n"
+        "COPY --from=0 /x /x\n"
+        f"from {BASE.reference}"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "pinned"),
+    [
+        ("FROM \\\n\n  # a remark\n  python:3.12\n", "FROM   {}\n"),
+        ("FROM --platform=linux/amd64 \\ \n python:3.12\n", "FROM --platform=linux/amd64  {}\n"),
+        ("FROM \\\r\n python:3.12\r\nRUN x\r\n", "FROM  {}\nRUN x\r\n"),
+        ("FR\\\nOM python:3\\\n.12\n", "FROM {}\n"),
+        ("FROM\tpython:3.12", "FROM\t{}"),
+        ("FROM scratch\nFROM python:3.12 \\", "FROM scratch\nFROM {}"),
+        ("FROM scratch\nCOPY\t--from=python:3.12\t/x /x", "FROM scratch\nCOPY\t--from={}\t/x /x"),
+        (
+            "FROM scratch\nCOPY --chown=1 \\\n --from=python:3.12 --link /x /x\n",
+            "FROM scratch\nCOPY --chown=1  --from={} --link /x /x\n",
+        ),
+    ],
+)
+def test_an_image_is_replaced_however_the_dockerfile_is_written(text: str, pinned: str) -> None:
+    environment = Environment(dockerfile=text)
+    assert base_images(text) == ["python:3.12"]
+    assert of(environment).pinned_dockerfile == pinned.format(BASE.reference)
+
+
+def test_an_image_that_was_not_looked_up_is_never_built_on() -> None:
+    with pytest.raises(KeyError, match="alpine:3"):
+        _ = of(Environment(dockerfile="FROM alpine:3\n")).pinned_dockerfile
 
 
 def test_packages_are_arguments_and_never_text_of_a_shell() -> None:

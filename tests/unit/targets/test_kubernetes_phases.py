@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_mlpipe.errors import InfrastructureError, StepError, TargetError, UserError
-from airflow_mlpipe.targets.kubernetes.api_call import Refusal, create_secret, read_pod
+from airflow_mlpipe.targets.kubernetes.api_call import ApiCall, Refusal, create_secret, read_pod
 from airflow_mlpipe.targets.kubernetes.failures import failure_of
 from airflow_mlpipe.targets.kubernetes.persistence import Persistence
 from airflow_mlpipe.targets.kubernetes.phases import Patience, PhaseLog, Sighting
@@ -271,6 +271,24 @@ def test_a_refusal_of_the_api_is_somebodys_failure(
     error = Refusal.of(create_secret("ml", {}), status, body).error()
     assert type(error) is kind
     assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        'violates PodSecurity "restricted:latest": hostPath volumes (volume "data")',
+        'error looking up service account ml/trainer: serviceaccount "trainer" not found',
+        "maximum memory usage per Container is 8Gi, but limit is 80Gi",
+    ],
+)
+def test_a_pod_that_is_not_admitted_is_no_matter_of_roles(reason: str) -> None:
+    call = ApiCall("create", "pods", "ml", "p")
+    error = Refusal(call, 403, f'pods "p" is forbidden: {reason}').error()
+    assert type(error) is TargetError
+    assert str(error) == (
+        f"the cluster does not admit the pod in namespace 'ml': pods \"p\" is forbidden: {reason}; "
+        "correct the compute target"
+    )
 
 
 def test_an_api_that_is_away_is_asked_again_until_the_patience_with_it_ends() -> None:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.configuration import conf
 
+from airflow_mlpipe.model.reference import ProducerReference
+from airflow_mlpipe.operators.step import TRIGGER_SECONDS
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.lease import Lease, Leases
+from airflow_mlpipe.store.run_record import RunRecord, RunRecords
+from airflow_mlpipe.triggers import attempt as module
 from airflow_mlpipe.triggers.attempt import AttemptTrigger
 
 LEASE = "ab" * 32
+TASK = ProducerReference(dag_id="d", run_id="r", task_id="t")
 
 
 @pytest.fixture
@@ -22,17 +33,60 @@ def store(tmp_path: Path) -> Datastore:
     return Datastore.open(f"file://{tmp_path}/store")
 
 
-def trigger(store: Datastore, folder: Path, deadline: float | None = None) -> AttemptTrigger:
-    """One whose cluster is nowhere."""
-    cluster = {
+def trigger(
+    store: Datastore, folder: Path, deadline: float | None = None, api: int | None = None
+) -> AttemptTrigger:
+    """One whose cluster answers at the port *api*, or is nowhere."""
+    config = folder / "nowhere.kubeconfig"
+    if api is not None:
+        config = folder / "kubeconfig"
+        config.write_text(json.dumps(_kubeconfig(api)))
+    cluster: dict[str, Any] = {
         "kubernetes_conn_id": None,
         "in_cluster": None,
-        "config_file": str(folder / "nowhere.kubeconfig"),
+        "config_file": str(config),
         "cluster_context": None,
         "namespace": "ml",
+        "extras": {},
     }
     patience = {"schedule": 1.0, "pull": 1.0, "start": 1.0}
-    return AttemptTrigger(cluster, patience, store.url, "attempt-1", [LEASE], "me", "attempt-1", deadline)
+    try_of_task = "me", "attempt-1", TASK.model_dump(), 1
+    return AttemptTrigger(cluster, patience, store.url, "attempt-1", [LEASE], *try_of_task, deadline)
+
+
+def _kubeconfig(port: int) -> dict[str, Any]:
+    return {
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+
+
+@pytest.fixture
+def empty_cluster() -> Iterator[int]:
+    """The port of an API server that knows of no pod."""
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *args: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.fixture
+def held(store: Datastore) -> Lease:
+    """The lease of the attempt, left by a worker."""
+    lease = Leases(store).take(LEASE, "me", "attempt-1")
+    assert isinstance(lease, Lease)
+    lease.leave()
+    return lease
 
 
 def event(watching: AttemptTrigger) -> dict[str, Any]:
@@ -58,10 +112,65 @@ def test_a_cluster_that_the_triggerer_cannot_reach_is_left_to_a_worker_who_is_to
     assert "nowhere.kubeconfig" in fired["message"]
 
 
-def test_the_lease_that_a_worker_left_is_renewed(store: Datastore, tmp_path: Path) -> None:
-    held = Leases(store).take(LEASE, "me", "attempt-1")
-    assert isinstance(held, Lease)
-    held.leave()
+def test_an_overdue_attempt_that_cannot_be_ended_here_is_named_for_a_worker_to_end(
+    store: Datastore, tmp_path: Path, held: Lease
+) -> None:
+    fired = event(trigger(store, tmp_path, deadline=time.time()))
+    assert fired == {"status": "overdue", "attempt": "attempt-1"}
+    assert Leases(store).resumed(LEASE, "me", "attempt-1") is not None
+
+
+def test_ending_gives_up_before_airflow_does_when_the_cluster_does_not_answer(
+    store: Datastore, tmp_path: Path, held: Lease, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    given_by_airflow = conf.getint("triggerer", "on_kill_timeout", fallback=30)
+    assert min(given_by_airflow, TRIGGER_SECONDS) > module.END_SECONDS
+    monkeypatch.setattr(module, "END_SECONDS", 0.5)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        ending = trigger(store, tmp_path, api=silent.getsockname()[1]).on_kill()
+        asyncio.run(asyncio.wait_for(ending, 30))
+    assert "may still be there, it could not be ended: TimeoutError" in caplog.text
+    assert Leases(store).resumed(LEASE, "me", "attempt-1") is not None
+
+
+@pytest.mark.parametrize(("of_try", "status"), [(1, "failed"), (2, "running")])
+def test_a_deferred_step_that_is_ended_is_on_record_as_failed_and_a_later_try_is_not(
+    store: Datastore, tmp_path: Path, held: Lease, empty_cluster: int, of_try: int, status: str
+) -> None:
+    records = RunRecords(store)
+    records.write(_running(of_try))
+    asyncio.run(trigger(store, tmp_path, api=empty_cluster).on_kill())
+    record = records.read("d", "r", "t")
+    assert record is not None
+    assert (record.status, record.finished_at is None) == (status, status == "running")
+    assert Leases(store).current(LEASE) is None
+
+
+def _running(try_number: int) -> RunRecord:
+    return RunRecord(
+        dag_id="d",
+        run_id="r",
+        task_id="t",
+        map_index=-1,
+        try_number=try_number,
+        status="running",
+        action="ran",
+        reasons=(),
+        fingerprint="ab" * 32,
+        attempt="",
+        sealed=False,
+        compared_with=None,
+        inputs={},
+        snapshot=None,
+        decided_at=1.0,
+        finished_at=None,
+        seconds=None,
+        saved_seconds=None,
+        store="",
+    )
+
+
+def test_the_lease_that_a_worker_left_is_renewed(store: Datastore, tmp_path: Path, held: Lease) -> None:
     watching = trigger(store, tmp_path)
 
     async def renewed() -> None:

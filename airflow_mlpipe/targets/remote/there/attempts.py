@@ -145,7 +145,10 @@ def follow(folder: str, offset: int) -> None:
 
 
 def end(stream: BinaryIO, folder: str, seconds: float) -> dict[str, Any]:
-    """End the attempt in *folder*: SIGTERM, and after *seconds* SIGKILL for all that it started."""
+    """End the attempt in *folder*: SIGTERM, and after *seconds* SIGKILL for all that it started.
+
+    Its folder is taken away, too: who asks may be killed before the answer, and nobody would ask for that.
+    """
     place = Folder(folder)
     process = _process(place)
     if process is not None and place.state() == "running":
@@ -155,7 +158,10 @@ def end(stream: BinaryIO, folder: str, seconds: float) -> dict[str, Any]:
         if place.state() == "running":
             _send(os.killpg, process["pid"], signal.SIGKILL)
     _kill_rest(place)
-    return look(stream, folder)
+    answer = look(stream, folder)
+    if answer["state"] == "over":
+        shutil.rmtree(place.path, ignore_errors=True)  # that it ended counts more than what stays
+    return answer
 
 
 def discard(stream: BinaryIO, folder: str) -> dict[str, Any]:
