@@ -17,7 +17,7 @@ def _program(python: str) -> str:
     is_name = python != "" and "/" not in python and not python.startswith("-")
     if not python.isprintable() or not (is_name or python.startswith("/")):
         raise ValueError(
-            f"{python!r} is no interpreter: write the name of one that is on the PATH there, or an absolute path"
+            f"{python!r} is no interpreter: write the name of one on the PATH there, or an absolute path"
         )
     return python
 

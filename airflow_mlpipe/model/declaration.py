@@ -21,7 +21,7 @@ _WITHOUT_VALUE = ("missing", "extra_forbidden", CONFIDENTIAL)
 # What an author is to write, in place of the words that pydantic has for these types of mistakes.
 _INSTEAD = {
     "dict_type": "write a mapping of names to values",
-    "string_too_short": "it is empty; write at least one character",
+    "string_too_short": "it is empty: write at least one character",
     "string_type": "write a text, in quotation marks",
     "time_delta_parsing": "write a number of seconds, a text such as '00:30:00', or a timedelta",
     "time_delta_type": "write a number of seconds, a text such as '00:30:00', or a timedelta",
@@ -70,9 +70,10 @@ def _message(mistake: Mapping[str, Any], fields: Collection[str]) -> str:
     if mistake["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(mistake["loc"][-1]), fields, n=1)
         advice = f"did you mean {near[0]!r}?" if near else f"the fields are {', '.join(fields)}"
-        return f"there is no such field; {advice}"
+        return f"there is no such field: {advice}"
     if mistake["type"] == "tuple_type":
-        return f"write a list: [{mistake['input']!r}]" if isinstance(mistake["input"], str) else "write a list"
+        given = mistake["input"]
+        return f"write a list: [{given!r}]" if isinstance(given, str) else "write a list"
     return str(_INSTEAD.get(mistake["type"], mistake["msg"].removeprefix("Value error, ")))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -25,12 +25,12 @@ class NodePool(Declaration):
     """
 
     provider: Provider | None = None
-    name: Annotated[LabelValue, Field(min_length=1)] | None = None
+    name: LabelValue | None = None
     labels: dict[str, str] = Field(default_factory=dict)
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**values)
-        if (self.provider is None) != (self.name is None) or bool(self.labels) == bool(self.provider):
+        if (self.provider is None) == bool(self.name) or bool(self.labels) == bool(self.provider):
             raise DefinitionError("NodePool: give a provider with the pool's name, or labels")
 
     @classmethod

@@ -370,8 +370,8 @@ def test_a_program_that_the_machine_does_not_have_is_named(machines: Callable[..
         ({"ssh_conn_id": "box", "folder": "mlpipe"}, "folder is an absolute path"),
         ({"ssh_conn_id": "box", "folder": "~/"}, "folder is an absolute path"),
         ({"ssh_conn_id": "box", "folder": "/a\nb"}, "folder is an absolute path"),
-        ({"ssh_conn_id": "box", "python": "bin/python"}, "is no interpreter: write the name of one"),
-        ({"ssh_conn_id": "box", "python": "-c"}, "is no interpreter: write the name of one"),
+        ({"ssh_conn_id": "box", "python": "bin/python"}, "is no interpreter: write the name of"),
+        ({"ssh_conn_id": "box", "python": "-c"}, "is no interpreter: write the name of"),
     ],
 )
 def test_a_mistake_in_the_target_is_a_sentence(fields: dict[str, Any], mistake: str) -> None:

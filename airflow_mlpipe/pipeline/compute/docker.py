@@ -97,8 +97,8 @@ def docker_client(target: DockerTarget, *, logs_in: bool = True, remedy: str | N
         # Where no engine answers at all, the hook logs the reason and raises another sentence.
         reason = "the line before says why" if str(error).startswith("Failed to establish") else error
         raise InfrastructureError(
-            f"the Docker engine of compute target {target.name!r} does not answer at {_url(target)}: {reason}; "
-            f"{remedy or remedy_of(target)}"
+            f"the Docker engine of compute target {target.name!r} does not answer at {_url(target)}: {reason}"
+            f"; {remedy or remedy_of(target)}"
         ) from error
     if str(client.base_url).startswith(("http://", "https://")):
         _keep_alive(client)

@@ -50,9 +50,11 @@ def cluster_of(target: KubernetesTarget, persistence: Persistence | None = None)
     try:
         hook = _hook(target)
         return Cluster(hook.core_v1_client, _namespace(target, hook), persistence)
-    except (AirflowException, ConfigException, OSError, ValueError) as error:
+    # The client raises the last two for a configuration that is no YAML, or the YAML of something else.
+    except (AirflowException, ConfigException, OSError, ValueError, yaml.YAMLError, TypeError) as error:
+        reason = " ".join(str(error).split())
         raise TargetError(
-            f"the cluster of compute target {target.name!r} cannot be reached: {error}; correct its "
+            f"the cluster of compute target {target.name!r} cannot be reached: {reason}; correct its "
             f"connection {target.kubernetes_conn_id!r}, in_cluster or config_file"
         ) from error
 

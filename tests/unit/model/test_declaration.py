@@ -23,10 +23,13 @@ def test_any_other_name_is_refused_with_the_rule(name: object) -> None:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: Environment(packages=["six"]), r"Environment.packages: .*; did you mean 'pip_packages'\?$"),
+        (
+            lambda: Environment(packages=["six"]),
+            r"Environment.packages: there is no such field: did you mean 'pip_packages'\?$",
+        ),
         (
             lambda: LocalTarget(gpus=1),
-            "LocalTarget.gpus: there is no such field; the fields are type, name, pool, .*, python$",
+            "LocalTarget.gpus: there is no such field: the fields are type, name, pool, .*, python$",
         ),
         (lambda: Environment(pip_packages="six"), r"Environment.pip_packages: write a list: \['six'\]$"),
         (lambda: Environment(pip_packages=6), r"Environment.pip_packages: write a list \(given: 6\)$"),
@@ -36,7 +39,7 @@ def test_any_other_name_is_refused_with_the_rule(name: object) -> None:
         (lambda: Environment(pip_packages=["a b"]), r"'a b' is not a requirement such as"),
         (lambda: LocalTarget(pool_slots="many"), r"LocalTarget.pool_slots: .* \(given: 'many'\)"),
         (lambda: LocalTarget(pool_slots=True), r"LocalTarget.pool_slots: .* \(given: True\)"),
-        (lambda: LocalTarget(""), "LocalTarget.name: it is empty; write at least one character"),
+        (lambda: LocalTarget(""), "LocalTarget.name: it is empty: write at least one character"),
         (lambda: LocalTarget(python="python3"), "python is the absolute path of an interpreter"),
         (lambda: PipelineParameter("lr", [1]), "a parameter's default is a str, int, float, bool or None"),
         (lambda: PipelineParameter("l r"), "parameter name 'l r' is not valid"),

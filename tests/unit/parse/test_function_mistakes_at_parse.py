@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 from airflow.sdk import DAG, Variable, task
 from airflow_mlpipe import (
-    Dataset, DockerTarget, Environment, LocalTarget, Output, PipelineData, PipelineParameter, PythonScriptStep, step,
+    Dataset, DockerTarget, Environment, LocalTarget, Output, PipelineData, PipelineParameter,
+    PythonScriptStep, step,
 )
 
 @step

@@ -76,6 +76,6 @@ def test_a_connection_that_is_not_there_is_told_with_the_setting_that_names_it(
     monkeypatch.delenv("AIRFLOW_CONN_REGISTRY")
     connect(monkeypatch, "hub", conn_type="docker", host="x")
     with pytest.raises(
-        DefinitionError, match="^docker_conn_id of compute target 'trainer' names the connection 'registry'"
+        DefinitionError, match=r"^docker_conn_id of compute target 'trainer' names the connection 'registry'"
     ):
         RegistryLogins.of(target, settings)("x")

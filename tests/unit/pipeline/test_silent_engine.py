@@ -81,5 +81,5 @@ def test_a_line_of_the_log_is_pointed_at_only_where_the_provider_wrote_one(
     with pytest.raises(InfrastructureError, match=r"\.sock: the line before says why; see that it runs"):
         docker_client(DockerTarget(docker_url=NOBODY))
     assert "Failed to establish connection to Docker host" in capsys.readouterr().out
-    with pytest.raises(InfrastructureError, match="does not answer at .*: Failed to ping host .*; see that"):
+    with pytest.raises(InfrastructureError, match=r"does not answer at .*: Failed to ping host .*; see that"):
         docker_client(DockerTarget(docker_url=no_engine))
