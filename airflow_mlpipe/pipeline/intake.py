@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 from airflow_mlpipe.access import access_to
-from airflow_mlpipe.errors import UserError
+from airflow_mlpipe.errors import InfrastructureError, StoreError, UserError
 from airflow_mlpipe.model.reference import PipelineDataReference
 from airflow_mlpipe.pipeline.binding import Binding, BoundInput
+from airflow_mlpipe.pipeline.preparation import Preparation
+from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.pipeline.traces import Traces
+from airflow_mlpipe.pipeline.worker import source_finder
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.fetching import local_path
 from airflow_mlpipe.store.hash_cache import HashCache
@@ -24,6 +29,14 @@ from airflow_mlpipe.store.sources import Source, SourceFinder
 from airflow_mlpipe.store.verification import Level, verify
 
 log = logging.getLogger(__name__)
+
+
+def intake_of(
+    preparation: Preparation, folder: Path, cache: HashCache, settings: Settings, stores: Stores, reader: str
+) -> Intake:
+    """The inputs of an attempt of what was prepared, staged in *folder*, for the task instance *reader*."""
+    finder = source_finder(preparation.definition.folder, cache, settings)
+    return Intake(preparation.binding, finder, cache, stores, Traces(folder), reader)
 
 
 class Intake:
@@ -80,6 +93,16 @@ class Intake:
         remote = [reference for reference in references if local_path(reference.uri) is None]
         damaged = [reference for reference in remote if self._lacks(reference, "digest")]
         return self._lost(name, damaged) if damaged else None
+
+    @contextmanager
+    def naming_damage(self, name: str, who: str) -> Iterator[None]:
+        """Raise an InfrastructureError in place of what the store said, when it is *name* that is damaged."""
+        try:
+            yield
+        except StoreError as error:
+            if (damage := self.damage(name)) is not None:
+                raise InfrastructureError(f"{who}: {damage}") from error
+            raise
 
     def _lost(self, name: str, damaged: Sequence[PipelineDataReference]) -> str:
         for reference in damaged:

@@ -23,7 +23,7 @@ from airflow_mlpipe.pipeline.datastores import credentials_for
 from airflow_mlpipe.pipeline.earlier_runs import earlier_runs
 from airflow_mlpipe.pipeline.failures import Retries, attributed, step_error
 from airflow_mlpipe.pipeline.identity import TaskIdentity, successor
-from airflow_mlpipe.pipeline.intake import Intake
+from airflow_mlpipe.pipeline.intake import intake_of
 from airflow_mlpipe.pipeline.placements.contract import Layout, Placement
 from airflow_mlpipe.pipeline.placements.here import Here
 from airflow_mlpipe.pipeline.preparation import Preparation
@@ -33,8 +33,7 @@ from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.snapshot import keep_snapshot, take_snapshot
 from airflow_mlpipe.pipeline.staging import StagedInput
 from airflow_mlpipe.pipeline.stores import Stores
-from airflow_mlpipe.pipeline.traces import Traces
-from airflow_mlpipe.pipeline.worker import environments_of, hash_cache, source_finder
+from airflow_mlpipe.pipeline.worker import environments_of, hash_cache
 from airflow_mlpipe.records import CallSpec, LaunchSpec, OutputSpec, Private, RunInfo
 from airflow_mlpipe.reuse.code_tree import BUNDLE, FUNCTION
 from airflow_mlpipe.reuse.decision import Policy, is_too_old
@@ -460,9 +459,8 @@ class Production:
 
     def _changed_inputs(self, places: AttemptPlaces) -> list[str]:
         with hash_cache(self.settings) as cache:
-            finder = source_finder(self.preparation.definition.folder, cache, self.settings)
-            binding, reader = self.preparation.binding, self.identity.owner
-            intake = Intake(binding, finder, cache, self.stores, Traces(places.inputs), reader)
+            reader = self.identity.owner
+            intake = intake_of(self.preparation, places.inputs, cache, self.settings, self.stores, reader)
             return intake.differences()
 
 

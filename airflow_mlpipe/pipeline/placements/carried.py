@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from airflow_mlpipe.errors import InfrastructureError, StoreError
+from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.model.compute import ComputeTarget
 from airflow_mlpipe.model.remote_target import RemoteTarget
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.binding import BoundInput
 from airflow_mlpipe.pipeline.carrying import Carrying
-from airflow_mlpipe.pipeline.intake import Intake
+from airflow_mlpipe.pipeline.intake import intake_of
 from airflow_mlpipe.pipeline.placements.contract import Layout
 from airflow_mlpipe.pipeline.placements.volumes import shared_folders
 from airflow_mlpipe.pipeline.preparation import Preparation
@@ -21,8 +21,7 @@ from airflow_mlpipe.pipeline.remote_inputs import RemoteInputs
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.staging import StagedInput, remove_folder
 from airflow_mlpipe.pipeline.stores import Stores
-from airflow_mlpipe.pipeline.traces import Traces
-from airflow_mlpipe.pipeline.worker import download_cache, hash_cache, source_finder
+from airflow_mlpipe.pipeline.worker import download_cache, hash_cache
 from airflow_mlpipe.records import Carriage, EarlierRuns
 from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.layout import SNAPSHOTS, attempt_prefix, snapshot_key
@@ -120,16 +119,11 @@ class Carried:
             )
 
     def _staged(self, bound: BoundInput, carrying: Carrying, cache: HashCache) -> StagedInput:
-        try:
+        intake = intake_of(
+            self._preparation, self._places.inputs, cache, self._settings, self._stores, self._reader
+        )
+        with intake.naming_damage(bound.name, self._preparation.definition.who):
             return carrying.carry(bound)
-        except StoreError as error:
-            definition, binding = self._preparation.definition, self._preparation.binding
-            finder = source_finder(definition.folder, cache, self._settings)
-            traces = Traces(self._places.inputs)
-            intake = Intake(binding, finder, cache, self._stores, traces, self._reader)
-            if (damage := intake.damage(bound.name)) is not None:
-                raise InfrastructureError(f"{definition.who}: {damage}") from error
-            raise
 
     def _is_mounted(self, path: Path) -> bool:
         """Whether the step finds what lies at *path* here under the same path."""

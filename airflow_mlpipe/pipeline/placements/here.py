@@ -7,10 +7,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from airflow_mlpipe.errors import InfrastructureError, StoreError
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.binding import BoundInput
-from airflow_mlpipe.pipeline.intake import Intake
+from airflow_mlpipe.pipeline.intake import intake_of
 from airflow_mlpipe.pipeline.placements.contract import Layout
 from airflow_mlpipe.pipeline.preparation import Preparation
 from airflow_mlpipe.pipeline.remote_inputs import RemoteInputs
@@ -18,7 +17,7 @@ from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.staging import StagedInput, Staging, remove_folder
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.pipeline.traces import Traces
-from airflow_mlpipe.pipeline.worker import download_cache, hash_cache, source_finder
+from airflow_mlpipe.pipeline.worker import download_cache, hash_cache
 from airflow_mlpipe.records import EarlierRuns
 from airflow_mlpipe.store.fetching import local_path
 from airflow_mlpipe.store.hash_cache import HashCache
@@ -123,16 +122,11 @@ class Here:
         return staged
 
     def _staged_input(self, bound: BoundInput, staging: Staging, cache: HashCache) -> StagedInput:
-        try:
+        intake = intake_of(
+            self._preparation, self._places.inputs, cache, self._settings, self._stores, self._reader
+        )
+        with intake.naming_damage(bound.name, self._preparation.definition.who):
             return staging.stage(bound)
-        except StoreError as error:
-            definition, binding = self._preparation.definition, self._preparation.binding
-            finder = source_finder(definition.folder, cache, self._settings)
-            traces = Traces(self._places.inputs)
-            intake = Intake(binding, finder, cache, self._stores, traces, self._reader)
-            if (damage := intake.damage(bound.name)) is not None:
-                raise InfrastructureError(f"{definition.who}: {damage}") from error
-            raise
 
     def _local_data(self) -> list[Path]:
         """What the step reads where it lies on this machine.
