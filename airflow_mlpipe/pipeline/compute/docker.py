@@ -40,7 +40,7 @@ def docker_driver(target: DockerTarget, settings: Settings, datastore: Datastore
     Raises TargetError when its address cannot be used, InfrastructureError when the engine does not answer.
     The registry is only asked when an image has to be fetched.
     """
-    from airflow_mlpipe.pipeline.compute.images import RegistryLogins
+    from airflow_mlpipe.pipeline.compute.registry_logins import RegistryLogins
     from airflow_mlpipe.targets.docker.driver import DockerDriver
     from airflow_mlpipe.targets.images.engine import ImageEngine
 

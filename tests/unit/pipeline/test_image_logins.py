@@ -10,7 +10,7 @@ import pytest
 
 from airflow_mlpipe import DockerTarget
 from airflow_mlpipe.errors import DefinitionError
-from airflow_mlpipe.pipeline.compute.images import RegistryLogins
+from airflow_mlpipe.pipeline.compute.registry_logins import RegistryLogins
 from airflow_mlpipe.pipeline.settings import Settings
 
 
