@@ -136,14 +136,16 @@ class Production:
         self._end(places)
         self._clear(places)
 
-    def _end(self, places: AttemptPlaces) -> None:
-        """End an attempt that failed; one whose target does not answer may go on running."""
+    def _end(self, places: AttemptPlaces) -> StepError | None:
+        """End an attempt that failed. One whose target does not answer may go on running; why is returned."""
         try:
             self._driver.terminate(places.directory)
-            self.may_still_run = False
         except StepError as error:
             log.warning("%s: attempt %s could not be ended: %s", self._who, places.attempt, error)
             self.may_still_run = True
+            return error
+        self.may_still_run = False
+        return None
 
     @property
     def _who(self) -> str:
@@ -284,6 +286,12 @@ class Production:
         except (StoreError, StillRunning):
             # What was done, or still is, stays as it is: who comes next goes on with it.
             raise
+        except Lost as error:
+            problem = self._end(places)
+            self._clear(places)
+            if problem is None or str(problem) in str(error):
+                raise
+            raise Lost(f"{error}; {problem}", error.seconds) from error
         except BaseException:
             self._end(places)
             self._clear(places)
