@@ -230,8 +230,11 @@ RESULTS = {
 # A function: the statement that it is, and words of the sentence that its task fails with.
 ENDS = {
     "an_exception": ('raise ValueError("no rows")', ["ValueError: no rows", "in an_exception", "code 1"]),
-    "an_exit": ("sys.exit(3)", ["step 'an_exit': exited with code 3"]),
-    "a_last_word": ('sys.exit("no rows left")', ["step 'a_last_word': exited with code 1", "no rows left"]),
+    "an_exit": ("sys.exit(3)", ["step 'an_exit': its own code failed: exited with code 3"]),
+    "a_last_word": (
+        'sys.exit("no rows left")',
+        ["step 'a_last_word': its own code failed: exited with code 1", "no rows left"],
+    ),
     "an_early_exit": (
         "sys.exit(0)",
         ["step 'an_early_exit': the process ended well before"],
@@ -239,7 +242,7 @@ ENDS = {
     "an_end_in_silence": ("os._exit(0)", ["step 'an_end_in_silence'", "let the function return"]),
     "a_kill": (
         "os.kill(os.getpid(), signal.SIGKILL)",
-        ["step 'a_kill': killed by signal 9", "printed nothing"],
+        ["step 'a_kill': the machine that ran it failed: killed by signal 9", "printed nothing"],
     ),
     "a_missing_output": ("return 1", ["step 'a_missing_output'", "without writing its output 'made'"]),
     "a_missing_module": ("import no_such_module", ["No module named 'no_such_module'"]),
