@@ -101,12 +101,11 @@ class StepOperator(OutputReuseSensor):
 
     def _take_lease(self, step: StepRun, on: str) -> Lease | None:
         """The lease; None while somebody else holds it."""
-        from airflow_mlpipe.store.lease import Lease, Leases
+        from airflow_mlpipe.store.lease import Lease
         from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
-        leases = Leases(step.datastore, duration=step.settings.lease_seconds)
         # Airflow runs one try of a task instance at a time, so the task instance is the owner.
-        taken = leases.take(on, step.identity.owner, step.identity.attempt)
+        taken = step.leases.take(on, step.identity.owner, step.identity.attempt)
         if isinstance(taken, Lease):
             return taken
         self.log.info("%s: waiting for %s, which runs the same step", self.who, taken.owner or "somebody")
@@ -118,11 +117,9 @@ class StepOperator(OutputReuseSensor):
         if self.target.max_nodes is None:
             return (lease,)
         from airflow_mlpipe.pipeline.nodes import Nodes
-        from airflow_mlpipe.store.lease import Leases
         from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
-        leases = Leases(step.datastore, duration=step.settings.lease_seconds)
-        nodes = Nodes(leases, self.target.name, self.target.max_nodes)
+        nodes = Nodes(step.leases, self.target.name, self.target.max_nodes)
         node = nodes.take(step.identity.owner, step.identity.attempt)
         if node is not None:
             return lease, node
@@ -141,7 +138,6 @@ class StepOperator(OutputReuseSensor):
         from airflow_mlpipe.pipeline.production import StillRunning
 
         lease = held[0]
-
         self._production = step.production(may_leave=self.deferrable and not self._stays)
         try:
             # What may have been sealed before is gone on with only if nothing speaks against its outputs.

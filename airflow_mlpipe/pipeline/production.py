@@ -286,15 +286,11 @@ class Production:
         except (StoreError, StillRunning):
             # What was done, or still is, stays as it is: who comes next goes on with it.
             raise
-        except Lost as error:
+        except BaseException as error:
             problem = self._end(places)
             self._clear(places)
-            if problem is None or str(problem) in str(error):
-                raise
-            raise Lost(f"{error}; {problem}", error.seconds) from error
-        except BaseException:
-            self._end(places)
-            self._clear(places)
+            if isinstance(error, Lost) and problem is not None and str(problem) not in str(error):
+                raise Lost(f"{error}; {problem}", error.seconds) from error
             raise
         finally:
             self._running = None

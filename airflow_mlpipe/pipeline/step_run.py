@@ -24,6 +24,7 @@ from airflow_mlpipe.pipeline.worker import Worker
 from airflow_mlpipe.reuse.decision import Policy
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import manifest_key
+from airflow_mlpipe.store.lease import Leases
 
 if TYPE_CHECKING:
     from airflow_mlpipe.pipeline.production import Production
@@ -57,6 +58,11 @@ class StepRun:
     def datastore(self) -> Datastore:
         """Where this deployment writes."""
         return self.stores.own
+
+    @property
+    def leases(self) -> Leases:
+        """The leases there."""
+        return Leases(self.datastore, duration=self.settings.lease_seconds)
 
     @property
     def policy(self) -> Policy:

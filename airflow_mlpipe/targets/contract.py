@@ -25,6 +25,7 @@ from airflow_mlpipe.records import (
     to_json,
 )
 from airflow_mlpipe.store.atomic import arriving, temporary_beside, write_through
+from airflow_mlpipe.targets.log_file import last_lines
 
 AttemptState = Literal["unknown", "running", "finished", "lost"]
 
@@ -111,6 +112,22 @@ class AttemptDirectory:
             except OSError:  # a filesystem without hard links
                 if not self.result_path.exists():
                     temporary.rename(self.result_path)
+
+
+def terminated_after_loss(attempt: AttemptDirectory, finished_at: float) -> StepResult:
+    """The result of an attempt that was ended when its supervisor could not write one any more.
+
+    *finished_at* is in seconds since the epoch.
+    """
+    return StepResult(
+        attempt=attempt.attempt,
+        status="terminated",
+        exit_code=None,
+        started_at=attempt.spec_path.stat().st_mtime,
+        finished_at=finished_at,
+        message="terminated on request, after its supervisor was lost",
+        last_lines=last_lines(attempt.log_path),
+    )
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,13 @@ import psutil
 from airflow_mlpipe.errors import InfrastructureError, TargetError
 from airflow_mlpipe.handing import handed_over
 from airflow_mlpipe.records import CREDENTIALS_VARIABLE, LaunchSpec, Private, StepResult
-from airflow_mlpipe.targets.contract import NOTHING_PRIVATE, AttemptDirectory, AttemptState, Container
+from airflow_mlpipe.targets.contract import (
+    NOTHING_PRIVATE,
+    AttemptDirectory,
+    AttemptState,
+    Container,
+    terminated_after_loss,
+)
 from airflow_mlpipe.targets.heartbeat import Heartbeat, heartbeat
 from airflow_mlpipe.targets.log_file import (
     FASTEST_POLL_SECONDS,
@@ -113,7 +119,7 @@ class LocalDriver:
             self._ask_to_end(attempt, beat.pid, spec.termination_grace_seconds + KILL_SECONDS)
         if not attempt.result_path.exists():
             _kill([*_tree_of(beat), *_processes_of(attempt)])
-            attempt.write_result(self._terminated(attempt, spec))
+            attempt.write_result(terminated_after_loss(attempt, self._clock()))
 
     def result(self, attempt: AttemptDirectory) -> StepResult:
         """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`."""
@@ -182,17 +188,6 @@ class LocalDriver:
         with _waiting_for(heartbeat(attempt)) as wait:
             while self.status(attempt) == "running" and time.monotonic() < deadline:
                 wait(SLOWEST_POLL_SECONDS)
-
-    def _terminated(self, attempt: AttemptDirectory, spec: LaunchSpec) -> StepResult:
-        return StepResult(
-            attempt=spec.attempt,
-            status="terminated",
-            exit_code=None,
-            started_at=attempt.spec_path.stat().st_mtime,
-            finished_at=self._clock(),
-            message="terminated on request, after its supervisor was lost",
-            last_lines=last_lines(attempt.log_path),
-        )
 
     def _is_alive(self, beat: Heartbeat | None) -> bool:
         if beat is None:

@@ -21,7 +21,13 @@ from airflow_mlpipe.model.docker_target import DockerTarget
 from airflow_mlpipe.model.image_name import ImageName
 from airflow_mlpipe.records import LaunchSpec, Private, StepResult
 from airflow_mlpipe.targets.attempt_records import AttemptRecords
-from airflow_mlpipe.targets.contract import NOTHING_PRIVATE, AttemptDirectory, AttemptState, Container
+from airflow_mlpipe.targets.contract import (
+    NOTHING_PRIVATE,
+    AttemptDirectory,
+    AttemptState,
+    Container,
+    terminated_after_loss,
+)
 from airflow_mlpipe.targets.docker.container import User, container_config, container_name
 from airflow_mlpipe.targets.docker.delivery import Delivery, carried, shared
 from airflow_mlpipe.targets.docker.engine import Engine, EngineContainer
@@ -156,7 +162,7 @@ class DockerDriver:
             raise self._out_of_reach(attempt)
         self.collect(attempt)
         if not attempt.result_path.exists():
-            attempt.write_result(self._terminated(attempt))
+            attempt.write_result(terminated_after_loss(attempt, self._clock()))
 
     def result(self, attempt: AttemptDirectory) -> StepResult:
         """See :class:`~airflow_mlpipe.targets.contract.TargetDriver`."""
@@ -351,15 +357,4 @@ class DockerDriver:
         return InfrastructureError(
             f"attempt {attempt.attempt} runs on the Docker engine of {host} and cannot be terminated from "
             f"here; end it there: docker stop {name}"
-        )
-
-    def _terminated(self, attempt: AttemptDirectory) -> StepResult:
-        return StepResult(
-            attempt=attempt.attempt,
-            status="terminated",
-            exit_code=None,
-            started_at=attempt.spec_path.stat().st_mtime,
-            finished_at=self._clock(),
-            message="terminated on request, after its supervisor was lost",
-            last_lines=last_lines(attempt.log_path),
         )
