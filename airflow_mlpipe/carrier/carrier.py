@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import os
-import subprocess
 import sys
 import time
 import traceback
@@ -13,16 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import airflow_mlpipe
 from airflow_mlpipe.access import resolve_with
 from airflow_mlpipe.carrier.bringing import InputFetcher, fetch_code, store_at
 from airflow_mlpipe.carrier.failures import EXIT_CODES, classed, told
 from airflow_mlpipe.carrier.leaving import Leaver
 from airflow_mlpipe.carrier.log import AttemptLog
 from airflow_mlpipe.carrier.signals import Signals, Terminated
+from airflow_mlpipe.carrier.supervision import Supervision
 from airflow_mlpipe.errors import DocumentError, InfrastructureError, MLPipeError, StoreError, TargetError
 from airflow_mlpipe.records import (
-    PRIVATE_VARIABLE,
     Carriage,
     LaunchSpec,
     Private,
@@ -33,16 +30,12 @@ from airflow_mlpipe.records import (
 )
 from airflow_mlpipe.runtime.credentials import access_to, narrowed
 from airflow_mlpipe.runtime.documents import replace
-from airflow_mlpipe.store.atomic import remove
 
 ENDED = "ended.json"
 """What the supervisor says of the step's end; the result, once all the rest is left as well."""
 
 RESULT = "result.json"
 EARLIER_RUNS = "children.json"
-
-# The folder that ``python -m airflow_mlpipe.runtime`` works in.
-RUNTIME = Path(airflow_mlpipe.__file__).resolve().parents[1]
 
 FASTEST_POLL_SECONDS, SLOWEST_POLL_SECONDS = 0.01, 0.25
 
@@ -57,14 +50,14 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 2:
         sys.stderr.write("usage: python -m airflow_mlpipe.carrier <folder of the parcel> <root>\n")
         return 2
-    signals = Signals()
+    signals, supervision = Signals(), Supervision()
     parcel, root = map(Path, arguments)
     log = AttemptLog(root / "log.txt")
     try:
         spec = _unpacked(LaunchSpec, parcel / "spec.json.gz")
         private = _unpacked(Private, parcel / "private.json.gz")
         log = AttemptLog(Path(spec.directory, "log.txt"))
-        Carrier(spec, private, root, log, signals).run()
+        Carrier(spec, private, root, log, signals, supervision).run()
     except Exception as error:
         if not isinstance(error, (MLPipeError, OSError)):
             traceback.print_exc()
@@ -78,13 +71,19 @@ class Carrier:
     """The attempt of *spec*, which lives below *root*."""
 
     def __init__(
-        self, spec: LaunchSpec, private: Private, root: Path, log: AttemptLog, signals: Signals
+        self,
+        spec: LaunchSpec,
+        private: Private,
+        root: Path,
+        log: AttemptLog,
+        signals: Signals,
+        supervision: Supervision,
     ) -> None:
         self._spec = spec
         self._private = private
-        self._root = root
         self._log = log
         self._signals = signals
+        self._supervision = supervision
         self._directory = Path(spec.directory)
         self._began_at = time.time()
         if spec.carriage is None:
@@ -152,52 +151,31 @@ class Carrier:
 
     def _supervised(self) -> StepResult:
         """Let a supervisor run the step, and show what that prints; how the step ended."""
-        spec_path, ended_path = self._directory / "spec.json", self._directory / ENDED
-        replace(spec_path, to_json(self._spec))
+        replace(self._directory / "spec.json", to_json(self._spec))
+        ended_path = self._directory / ENDED
         self._log.show()
-        interpreter = [sys.executable, "-X", "utf8", "-E", "-s", "-S"]
-        with self._log.path.open("ab") as log:
-            supervisor = subprocess.Popen(
-                [*interpreter, "-m", "airflow_mlpipe.runtime", str(spec_path), ENDED, str(os.getpid())],
-                cwd=RUNTIME,
-                env={**os.environ, PRIVATE_VARIABLE: str(self._private_of_step())},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        with self._signals.handed_to(supervisor):
-            self._follow(supervisor)
+        self._supervision.begin(self._spec, self._private_of_step(), ENDED)
+        with self._signals.handed_to(self._supervision):
+            self._follow()
         if ended_path.exists():
             return from_json(StepResult, ended_path.read_bytes())
         if self._signals.termination_requested:
             raise Terminated
         raise InfrastructureError(
-            f"the supervisor of the step ended with code {supervisor.returncode} before the step did"
+            f"the supervisor of the step ended with code {self._supervision.returncode} before the step did"
         )
 
-    def _follow(self, supervisor: subprocess.Popen[bytes]) -> None:
+    def _follow(self) -> None:
         """Show the log as it grows, until the supervisor has ended."""
         interval = FASTEST_POLL_SECONDS
-        while True:
-            try:
-                supervisor.wait(interval)
-            except subprocess.TimeoutExpired:
-                interval = (
-                    FASTEST_POLL_SECONDS if self._log.show() else min(1.5 * interval, SLOWEST_POLL_SECONDS)
-                )
-                continue
-            self._log.show()
-            return
+        while not self._supervision.wait(interval):
+            interval = FASTEST_POLL_SECONDS if self._log.show() else min(1.5 * interval, SLOWEST_POLL_SECONDS)
+        self._log.show()
 
-    def _private_of_step(self) -> Path:
-        """The file of what the step is given: its variables, and credentials for what it opens by itself."""
+    def _private_of_step(self) -> Private:
+        """What the step is given: its variables, and credentials for what it opens by itself."""
         urls = (path for item in self._spec.inputs.values() for path in item.paths if "://" in path)
-        private = Private(self._private.variables, narrowed(self._private.credentials, urls))
-        path = self._root / "private.json"
-        remove(path)
-        path.touch(mode=0o600, exist_ok=False)
-        path.write_text(to_json(private), "utf8")
-        return path
+        return Private(self._private.variables, narrowed(self._private.credentials, urls))
 
     def _leave(self, ended: StepResult) -> None:
         if ended.status == "succeeded":

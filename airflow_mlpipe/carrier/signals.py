@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from airflow_mlpipe.carrier.supervision import Supervision
 
 _NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -23,7 +24,7 @@ class Signals:
 
     def __init__(self) -> None:
         self.termination_requested = False
-        self._supervisor: subprocess.Popen[bytes] | None = None
+        self._supervision: Supervision | None = None
         self._interrupts = False
         for number in _NUMBERS:
             signal.signal(number, self._arrived)
@@ -41,20 +42,20 @@ class Signals:
             self._interrupts = False
 
     @contextmanager
-    def handed_to(self, supervisor: subprocess.Popen[bytes]) -> Iterator[None]:
-        """Let *supervisor* have what arrives in the block."""
-        self._supervisor = supervisor
+    def handed_to(self, supervision: Supervision) -> Iterator[None]:
+        """Let *supervision* have what arrives in the block."""
+        self._supervision = supervision
         if self.termination_requested:  # after the last look, and before it was known to whom to give it
-            supervisor.terminate()
+            supervision.terminate()
         try:
             yield
         finally:
-            self._supervisor = None
+            self._supervision = None
 
     def _arrived(self, number: int, frame: FrameType | None) -> None:
         self.termination_requested = True
-        if self._supervisor is not None:
-            self._supervisor.terminate()
+        if self._supervision is not None:
+            self._supervision.terminate()
         elif self._interrupts:
             self._interrupts = False  # once: what is being cleared up meanwhile is not to be disturbed
             raise Terminated

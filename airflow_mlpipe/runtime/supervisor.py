@@ -59,31 +59,24 @@ TAIL_LINES = 20
 TAIL_LINE_LENGTH = 500
 TAIL_BYTES = 256 * 1024
 
-_USAGE = "<spec.json> [<name of the result> <process id of the parent>]"
-
 # The interpreter has the package when this folder is on its path; see targets.runtime_bundle.
 FALLBACK_FOLDER = Path(__file__).resolve().parents[2] / "fallback"
 AZUREML_FOLDER = Path(__file__).resolve().parent / "azureml_compat"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Supervise the attempt whose spec is named; 0 once its result is written, by whomever, else 2.
-
-    With a name for the result, that is for the parent to read, and the supervisor is killed with its parent.
-    """
-    if len(arguments) not in (1, 3):
-        sys.stderr.write(f"usage: python -m airflow_mlpipe.runtime {_USAGE}\n")
+    """Supervise the attempt whose spec is named; 0 once its result is written, by whomever, else 2."""
+    if len(arguments) != 1:
+        sys.stderr.write("usage: python -m airflow_mlpipe.runtime <spec.json>\n")
         return 2
     spec_path = Path(arguments[0]).absolute()
     try:
         spec = from_json(LaunchSpec, spec_path.read_text("utf8"))
         private = take_private()
-        if arguments[1:]:
-            dying_with_parent(int(arguments[2]))()
     except (OSError, ValueError, DocumentError) as error:
         sys.stderr.write(f"cannot read the launch spec {spec_path}: {error}\n")
         return 2
-    supervise(spec, spec_path, private, *arguments[1:2])
+    supervise(spec, spec_path, private)
     return 0
 
 

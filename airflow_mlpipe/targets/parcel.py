@@ -2,7 +2,7 @@
 
 A parcel is three small files in a folder of the machine::
 
-    runtime.tar.gz     the runtime bundle
+    runtime.json.gz    the runtime bundle: the texts of its modules by their paths
     spec.json.gz       the LaunchSpec
     private.json.gz    the Private document
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import re
 import tarfile
 from collections.abc import Iterable
@@ -24,7 +25,7 @@ from pathlib import Path
 from airflow_mlpipe.errors import InfrastructureError, StepError, TargetError, UserError
 from airflow_mlpipe.records import LaunchSpec, Private, to_json
 
-RUNTIME = "runtime.tar.gz"
+RUNTIME = "runtime.json.gz"
 SPEC = "spec.json.gz"
 PRIVATE = "private.json.gz"
 
@@ -44,7 +45,7 @@ _KINDS: dict[str, type[StepError]] = {
 # For any Python 3, so that one which is too old can say so. A signal that comes before the carrier listens
 # waits for it: the first process of a container would never hear of it otherwise.
 _BOOT = r"""
-import os, signal, sys, tarfile
+import gzip, json, os, signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 parcel, root = sys.argv[1:]
 def refuse(why):
@@ -55,14 +56,19 @@ if sys.version_info < (3, 10):
            % ((sys.executable,) + sys.version_info[:2]))
 runtime = os.path.join(root, "runtime")
 try:
-    with tarfile.open(os.path.join(parcel, "runtime.tar.gz")) as archive:
-        archive.extraction_filter = getattr(tarfile, "data_filter", lambda member, path: member)
-        archive.extractall(runtime)
+    with gzip.open(os.path.join(parcel, "runtime.json.gz")) as stream:
+        modules = json.loads(stream.read().decode())
+    for path, text in modules.items():
+        path = os.path.join(runtime, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as stream:
+            stream.write(text.encode())
     os.chdir(runtime)
-except OSError as error:
+except (OSError, EOFError) as error:
     refuse("the runtime cannot be unpacked in %s: %s; let the step's user write there" % (root, error))
-python = [sys.executable, "-X", "utf8", "-m", "airflow_mlpipe.carrier", parcel, root]
-os.execv(sys.executable, python)
+sys.path[0] = runtime
+from airflow_mlpipe.carrier.carrier import main
+sys.exit(main([parcel, root]))
 """
 
 
@@ -123,7 +129,7 @@ def boot_command(python: str, folder: str, root: str = ROOT) -> list[str]:
     *python* is an interpreter of the machine, and *root* a folder there that the step's user may write to,
     or make; the attempt lives in it. The process ends with 0 once the attempt has a result.
     """
-    return [python, "-c", _BOOT, folder, root]
+    return [python, "-X", "utf8", "-c", _BOOT, folder, root]
 
 
 def carrier_failure(lines: Iterable[str]) -> StepError | None:
@@ -137,15 +143,8 @@ def carrier_failure(lines: Iterable[str]) -> StepError | None:
 
 @cache
 def _packed_bundle(bundle: Path) -> bytes:
-    """The folder *bundle*, whose name has its digest, as a tar.gz with equal bytes for equal files."""
-    buffer = io.BytesIO()
-    with (
-        gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as stream,
-        tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
-    ):
-        for path in sorted(bundle.rglob("*.py")):
-            member = tarfile.TarInfo(path.relative_to(bundle).as_posix())
-            content = path.read_bytes()
-            member.size, member.mode = len(content), 0o644
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
+    """The modules in the folder *bundle*, whose name has its digest: equal bytes for equal modules."""
+    modules = {
+        path.relative_to(bundle).as_posix(): path.read_text("utf8") for path in sorted(bundle.rglob("*.py"))
+    }
+    return gzip.compress(json.dumps(modules, ensure_ascii=False).encode(), mtime=0)

@@ -249,7 +249,7 @@ def test_a_machine_killed_at_any_moment_leaves_no_result_and_the_next_try_starts
 ) -> None:
     script = SCRIPT + "\nimport time; time.sleep(0.3)\n"
     spec, carriage = errand.spec(script), errand.carriage
-    places = [errand.root / "runtime", errand.root / "code", errand.root / "private.json"]
+    places = [errand.root / "runtime", errand.root / "code", errand.directory / "spec.json"]
     places += [errand.directory / name for name in ("log.txt", "outputs/table", "ended.json")]
     for place in places:
         for made in places:
@@ -257,7 +257,7 @@ def test_a_machine_killed_at_any_moment_leaves_no_result_and_the_next_try_starts
         process = errand.start(spec, carriage=carriage)
         until(place.exists, f"the making of {place.name}")
         process.kill()
-        process.wait(timeout=20)
+        process.communicate(timeout=20)  # what it has started ends with it
         if place.name == "ended.json":  # from here it is not far to the result
             errand.store.delete(f"{errand.prefix}/result.json")
         assert errand.result() is None, place
