@@ -32,10 +32,11 @@ def kubernetes_driver(
     target: KubernetesTarget, settings: Settings, datastore: Datastore, context: Any
 ) -> KubernetesDriver:
     """What runs attempts as pods of *target*, for the task of *context*. Raises TargetError."""
+    hook = _hook(target)
     return KubernetesDriver(
-        cluster=cluster_of(target),
+        cluster=_cluster(target, hook),
         target=target,
-        submit=PodSubmission(target, context),
+        submit=PodSubmission(target, context, hook),
         runtime=runtime_bundle(settings.cache_directory),
         datastore=datastore,
         follower=TaskIdentity.of(context).attempt,
@@ -44,19 +45,7 @@ def kubernetes_driver(
 
 def cluster_of(target: KubernetesTarget, persistence: Persistence | None = None) -> Cluster:
     """The cluster of *target*, asked as *persistence* allows. Raises TargetError; asks nobody yet."""
-    from airflow.sdk.exceptions import AirflowException
-    from kubernetes.config import ConfigException
-
-    try:
-        hook = _hook(target)
-        return Cluster(hook.core_v1_client, _namespace(target, hook), persistence)
-    # The client raises the last two for a configuration that is no YAML, or the YAML of something else.
-    except (AirflowException, ConfigException, OSError, ValueError, yaml.YAMLError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise TargetError(
-            f"the cluster of compute target {target.name!r} cannot be reached: {reason}; correct its "
-            f"connection {target.kubernetes_conn_id!r}, in_cluster or config_file"
-        ) from error
+    return _cluster(target, _hook(target), persistence)
 
 
 @dataclass(frozen=True)
@@ -101,7 +90,7 @@ class ClusterAddress:
 
 @dataclass(frozen=True)
 class PodSubmission:
-    """Creates a pod as KubernetesPodOperator does for the task of *context*.
+    """Creates a pod as KubernetesPodOperator does for the task of *context*, through *hook*.
 
     So a pod has that operator's labels, its identity is kept in the state of the task, the deployment's
     ``pod_mutation_hook`` is applied, and ``pod_name`` and ``pod_namespace`` are found in XCom.
@@ -109,6 +98,7 @@ class PodSubmission:
 
     target: KubernetesTarget
     context: Any
+    hook: Any
 
     def __call__(self, manifest: dict[str, Any]) -> None:
         """Create the pod. Raises an ApiException of the client, or what stands between it and the API."""
@@ -120,7 +110,8 @@ class PodSubmission:
         self._forget_other_pods(metadata["name"])
         operator = KubernetesPodOperator(
             task_id="pod",
-            **{**_how_to_reach(self.target), "kubernetes_conn_id": self._connection},
+            # The connection is the hook's to look up: what the operator would hand to a trigger is not used.
+            **{**_how_to_reach(self.target), "kubernetes_conn_id": None},
             pod_template_dict=manifest,
             namespace=metadata["namespace"],
             base_container_name=STEP_CONTAINER,
@@ -135,17 +126,10 @@ class PodSubmission:
             on_finish_action="keep_pod",
             on_kill_action="keep_pod",
         )
+        operator.hook = self.hook  # which has read its configuration, and has connections open
         sentinel = {f"{type(operator).__name__}__sentinel": ExecutorSafeguard.sentinel_value}
         with contextlib.suppress(TaskDeferred):  # the pod is there; what waits for it is the step's own
             operator.execute(self.context, **sentinel)
-
-    @property
-    def _connection(self) -> str | None:
-        """None for the default connection, of which the operator says in a warning that it is not there."""
-        from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
-
-        name = self.target.kubernetes_conn_id
-        return None if name == KubernetesHook.default_conn_name else name
 
     def _forget_other_pods(self, name: str) -> None:
         """Have the operator not go on with the pod of an earlier attempt of the same task."""
@@ -161,6 +145,21 @@ def _hook(target: KubernetesTarget) -> Any:
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 
     return KubernetesHook(**_how_to_reach(target))
+
+
+def _cluster(target: KubernetesTarget, hook: Any, persistence: Persistence | None = None) -> Cluster:
+    from airflow.sdk.exceptions import AirflowException
+    from kubernetes.config import ConfigException
+
+    try:
+        return Cluster(hook.core_v1_client, _namespace(target, hook), persistence)
+    # The client raises the last two for a configuration that is no YAML, or the YAML of something else.
+    except (AirflowException, ConfigException, OSError, ValueError, yaml.YAMLError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise TargetError(
+            f"the cluster of compute target {target.name!r} cannot be reached: {reason}; correct its "
+            f"connection {target.kubernetes_conn_id!r}, in_cluster or config_file"
+        ) from error
 
 
 def _namespace(target: KubernetesTarget, hook: Any) -> str:
