@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import sys
 import time
 import traceback
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,16 +40,12 @@ FASTEST_POLL_SECONDS, SLOWEST_POLL_SECONDS = 0.01, 0.25
 RecordT = TypeVar("RecordT")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the attempt whose parcel lies in a folder, below a root: 0 once it has a result.
+def main(parcel: Path, root: Path) -> int:
+    """Run the attempt whose parcel lies in the folder *parcel*, below *root*: 0 once it has a result.
 
-    Else one of :data:`~airflow_mlpipe.carrier.failures.EXIT_CODES`, and 2 for other arguments.
+    Else one of :data:`~airflow_mlpipe.carrier.failures.EXIT_CODES`. To be called before there are threads.
     """
-    if len(arguments) != 2:
-        sys.stderr.write("usage: python -m airflow_mlpipe.carrier <folder of the parcel> <root>\n")
-        return 2
     signals, supervision = Signals(), Supervision()
-    parcel, root = map(Path, arguments)
     log = AttemptLog(root / "log.txt")
     try:
         spec = _unpacked(LaunchSpec, parcel / "spec.json.gz")

@@ -45,7 +45,7 @@ _KINDS: dict[str, type[StepError]] = {
 # For any Python 3, so that one which is too old can say so. A signal that comes before the carrier listens
 # waits for it: the first process of a container would never hear of it otherwise.
 _BOOT = r"""
-import gzip, json, os, signal, sys
+import gzip, json, os, pathlib, signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 parcel, root = sys.argv[1:]
 def refuse(why):
@@ -68,7 +68,7 @@ except (OSError, EOFError) as error:
     refuse("the runtime cannot be unpacked in %s: %s; let the step's user write there" % (root, error))
 sys.path[0] = runtime
 from airflow_mlpipe.carrier.carrier import main
-sys.exit(main([parcel, root]))
+sys.exit(main(pathlib.Path(parcel), pathlib.Path(root)))
 """
 
 
