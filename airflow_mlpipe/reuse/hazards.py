@@ -23,110 +23,20 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
 
 from airflow_mlpipe.reuse.code_tree import names_only_data
-
-Kind = Literal["dynamic", "text", "docstrings", "path", "lister", "undeclared"]
-Finding = tuple[Kind, int, str]
-
-# Importing one of these is enough: they import, run or unpickle by name, or start other programs.
-_MODULES: dict[str, Kind] = {
-    **dict.fromkeys(
-        (
-            "IPython", "allennlp", "apipkg", "bdb", "cProfile", "celery", "code", "codeop", "detectron2",
-            "dynaconf", "fabric", "fairseq", "gin", "hydra", "imp", "importlib", "invoke", "jsonargparse",
-            "jsonpickle", "kedro", "lazy_import", "lazy_loader", "luigi", "mmcv", "mmengine",
-            "modulefinder", "nbclient", "nbconvert", "papermill", "pdb", "pexpect", "pkg_resources",
-            "pkgutil", "plumbum", "profile", "pty", "pytest", "pyximport", "runpy", "sacred", "sh", "site",
-            "stevedore", "subprocess", "timeit", "trace", "unittest", "uvicorn", "zipimport",
-        ),
-        "dynamic",
-    ),
-    **dict.fromkeys(
-        ("cgitb", "coverage", "line_profiler", "linecache", "tokenize", "traceback", "tracemalloc", "triton"),
-        "text",
-    ),
-    **dict.fromkeys(("doctest", "docopt", "ply"), "docstrings"),
-    "pydoc": "dynamic",
-}  # fmt: skip
-
-# Members of modules that are harmless otherwise. A "*" stands for any characters of one name.
-_MEMBERS: dict[str, Kind] = {
-    **dict.fromkeys(
-        (
-            "asyncio.create_subprocess_*", "asyncio.subprocess", "bentoml.load*", "builtins.__import__",
-            "builtins.compile", "builtins.eval", "builtins.exec", "builtins.globals", "cloudpickle.load*",
-            "concurrent.interpreters", "ctypes.pythonapi", "deepspeed.launcher", "dill.Unpickler",
-            "dill.load*", "joblib.load*", "keras.models", "keras.saving", "lightning.pytorch.cli",
-            "logging.config", "marshal.load*", "mlflow.load*", "mlflow.projects",
-            "multiprocessing.set_executable", "os.exec*", "os.popen", "os.posix_spawn*", "os.spawn*",
-            "os.startfile", "os.system", "pandas.read_hdf", "pandas.read_pickle", "pickle.Unpickler",
-            "pickle._Unpickler", "pickle.load*", "pydantic.ImportString", "pytorch_lightning.cli",
-            "shelve.*", "skops.io", "sys.meta_path", "sys.modules", "sys.path", "sys.path_hooks",
-            "sys.path_importer_cache", "tensorflow.saved_model", "torch.distributed.run", "torch.hub",
-            "torch.load", "torch.package", "werkzeug.utils", "yaml.CLoader", "yaml.CUnsafeLoader",
-            "yaml.Loader", "yaml.UnsafeLoader", "yaml.unsafe_load*",
-        ),
-        "dynamic",
-    ),
-    **dict.fromkeys(
-        (
-            "ast.get_source_segment", "cloudpickle.dump*", "dill.dump*", "dill.source",
-            "faulthandler.dump_traceback*", "inspect.currentframe", "inspect.findsource",
-            "inspect.getblock", "inspect.getcomments", "inspect.getfile", "inspect.getframeinfo",
-            "inspect.getinnerframes", "inspect.getouterframes", "inspect.getsource*", "inspect.stack",
-            "inspect.trace", "sys._current_frames", "sys._getframe", "torch.jit",
-        ),
-        "text",
-    ),
-    **dict.fromkeys(
-        ("ast.get_docstring", "inspect.classify_class_attrs", "inspect.getdoc", "inspect.getmembers*"),
-        "docstrings",
-    ),
-}  # fmt: skip
-
-# Those of the above that change where Python looks for modules.
-_PATH = frozenset({"site.addsitedir", "sys.meta_path", "sys.path", "sys.path_hooks"})
-
-# Telling wherever they appear: as a name, as an attribute, or as a whole string (for getattr).
-_WORDS: dict[str, Kind] = {
-    **dict.fromkeys(
-        (
-            "__builtins__", "__import__", "__loader__", "__path__", "__spec__", "create_subprocess_exec",
-            "create_subprocess_shell", "exec_module", "import_module", "load_module", "load_model",
-        ),
-        "dynamic",
-    ),
-    **dict.fromkeys(
-        (
-            "__cached__", "__code__", "ag_code", "ag_frame", "co_firstlineno", "co_lines", "co_positions",
-            "cr_code", "cr_frame", "f_code", "f_lineno", "gi_code", "gi_frame", "lineno", "tb_frame",
-            "tb_lineno",
-        ),
-        "text",
-    ),
-    **dict.fromkeys(("__dict__", "__doc__", "getdoc"), "docstrings"),
-    "get_children": "undeclared",
-}  # fmt: skip
-
-# As plain names only: attributes of these names (``model.eval()``, ``re.compile()``) are harmless.
-_BUILTINS: dict[str, Kind] = {
-    **dict.fromkeys(("compile", "eval", "exec", "globals"), "dynamic"),
-    **dict.fromkeys(("help", "locals", "vars"), "docstrings"),
-}
-
-# Keyword arguments that make a library unpickle, or import, run or pack source files.
-_KEYWORDS = frozenset({"allow_pickle", "code_path", "code_paths", "py_modules", "trust_remote_code"})
-
-# What lists, copies or packs a folder; together with the folder of the code it may reach any file.
-_LISTERS = frozenset(
-    {
-        "cmpfiles", "compile_dir", "copy_tree", "copytree", "create_archive", "dircmp", "fwalk", "glob",
-        "iglob", "iterdir", "listdir", "log_artifacts", "log_code", "make_archive", "move", "rglob",
-        "scandir", "tarfile", "upload_folder", "walk", "writepy",
-    }
-)  # fmt: skip
+from airflow_mlpipe.reuse.telling_names import (
+    BUILTINS,
+    GUARDED,
+    KEYWORDS,
+    LISTERS,
+    WORDS,
+    Finding,
+    Kind,
+    imported,
+    used,
+    word_in,
+)
 
 # Where "." stands for the folder of the code, rather than for a full stop.
 _HOLDERS = (
@@ -140,7 +50,6 @@ _OF_TEXTS = frozenset(
     }
 )  # fmt: skip
 
-_DUNDER = re.compile(r"__[a-z]+__")
 _PYTHON_FILE = re.compile(r"\S*\.pyw?")
 _LINE_NUMBER = re.compile(r"%\(lineno\)|\{[\w.]*\blineno\b|\$\{?lineno\b")
 
@@ -173,9 +82,8 @@ class _Finder:
     def __init__(self, tree: ast.Module) -> None:
         self._tree = tree
         self._names: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)  # local name -> dotted names
-        self._renamed: dict[
-            str, tuple[int, tuple[str, ...]]
-        ] = {}  # "import pickle as pk", while pk is unused
+        # "import pickle as pk", while pk is unused
+        self._renamed: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._code_folder: int | None = None  # the line that speaks of the folder of the code
         self.lister: tuple[int, str] | None = None
         """The first line that lists folders, and by what; known once all findings were made."""
@@ -221,28 +129,28 @@ class _Finder:
             names = tuple(alias.name.split("."))
             if alias.asname:
                 self._names[alias.asname].add(names)
-                if names in _guarded and alias.asname != alias.name:
+                if names in GUARDED and alias.asname != alias.name:
                     self._renamed[alias.asname] = node.lineno, names
             else:
                 self._names[names[0]].add(names[:1])
-            yield from _imported(names, node.lineno)
+            yield from imported(names, node.lineno)
 
     def _import_from(self, node: ast.ImportFrom) -> Iterator[Finding]:
         module = tuple((node.module or "").split(".")) if node.module else ()
         for alias in node.names:
             if alias.name == "*":
-                for kind in _guarded.get(module, ()):
+                for kind in GUARDED.get(module, ()):
                     yield kind, node.lineno, f"imports everything from {'.'.join(module)}"
                 names = module
             else:
                 names = (*module, alias.name)
                 self._names[alias.asname or alias.name].add(names)
-                if names in _guarded and alias.asname:
+                if names in GUARDED and alias.asname:
                     self._renamed[alias.asname] = node.lineno, names
             if node.level == 0:
-                yield from _imported(names, node.lineno)
-            if alias.name in _WORDS:
-                yield _WORDS[alias.name], node.lineno, f"imports {alias.name}"
+                yield from imported(names, node.lineno)
+            if alias.name in WORDS:
+                yield WORDS[alias.name], node.lineno, f"imports {alias.name}"
             elif alias.name == "__file__":
                 yield from self._own_file(node.lineno, in_folder=False)
 
@@ -253,16 +161,16 @@ class _Finder:
         self._renamed.pop(root, None)
         candidates = {names, *((*dotted, *rest) for dotted in imported)}
         for candidate in candidates:
-            yield from _members(candidate, line)
-            if imported and candidate in _guarded:
-                for kind in _guarded[candidate]:
+            yield from used(candidate, line)
+            if imported and candidate in GUARDED:
+                for kind in GUARDED[candidate]:
                     yield kind, line, f"hands {'.'.join(candidate)} around as a value"
-        if rooted and not imported and not rest and root in _BUILTINS:
-            yield _BUILTINS[root], line, f"uses {root}"
+        if rooted and not imported and not rest and root in BUILTINS:
+            yield BUILTINS[root], line, f"uses {root}"
         for name in names:
-            if name in _WORDS:
-                yield _WORDS[name], line, f"uses {name}"
-        if self.lister is None and (listers := _LISTERS.intersection(chain(*candidates))):
+            if name in WORDS:
+                yield WORDS[name], line, f"uses {name}"
+        if self.lister is None and (listers := LISTERS.intersection(chain(*candidates))):
             self.lister = line, min(listers)
         if names[-1] in {"cwd", "getcwd", "getcwdb", "curdir"}:
             self._code_folder = self._code_folder or line
@@ -279,8 +187,8 @@ class _Finder:
         value, line = node.value, node.lineno
         if not isinstance(value, str):
             return
-        if (word := value if value in _WORDS else _hidden_word(value)) is not None:
-            yield _WORDS[word], line, f"names {word!r}"
+        if (word := word_in(value)) is not None:
+            yield WORDS[word], line, f"names {word!r}"
         elif value == "__file__":
             yield from self._own_file(line, in_folder)
         elif _LINE_NUMBER.search(value):
@@ -299,7 +207,7 @@ class _Finder:
     def _call(self, node: ast.Call) -> Iterator[Finding]:
         for keyword in node.keywords:
             off = isinstance(keyword.value, ast.Constant) and not keyword.value.value
-            if keyword.arg in _KEYWORDS and not off:
+            if keyword.arg in KEYWORDS and not off:
                 yield "dynamic", node.lineno, f"passes {keyword.arg}"
         name = _last_name(node.func)
         if isinstance(node.func, ast.Name) and name == "dir":
@@ -330,7 +238,7 @@ class _Finder:
 
     def _leftovers(self) -> Iterator[Finding]:
         for name, (line, names) in self._renamed.items():
-            for kind in _guarded[names]:
+            for kind in GUARDED[names]:
                 yield kind, line, f"imports {'.'.join(names)} as {name}, for others to use"
         if self._code_folder is not None and self.lister is not None:
             line, name = self.lister
@@ -384,11 +292,6 @@ def _assigned(attribute: str, line: int) -> Iterator[Finding]:
         yield "text", line, "sets TYPE_CHECKING"
 
 
-def _hidden_word(text: str) -> str | None:
-    """A telling word inside a string such as "{0.__doc__}"."""
-    return next((word for word in _DUNDER.findall(text) if word in _WORDS), None)
-
-
 def _chain(node: ast.expr) -> tuple[tuple[str, ...], ast.expr | None]:
     """``a.b.c`` is (("a", "b", "c"), None); ``f().b.c`` is (("b", "c"), the call)."""
     names: list[str] = []
@@ -416,34 +319,3 @@ def _is_weights_only(call: ast.Call) -> bool:
         and keyword.value.value is True
         for keyword in call.keywords
     )
-
-
-def _imported(names: tuple[str, ...], line: int) -> Iterator[Finding]:
-    if names and names[0] in _MODULES:
-        yield _MODULES[names[0]], line, f"imports {'.'.join(names)}"
-        if names[0] == "pydoc":
-            yield "docstrings", line, "imports pydoc"
-    yield from _members(names, line)
-
-
-def _members(names: tuple[str, ...], line: int) -> Iterator[Finding]:
-    """Dangerous members anywhere in a dotted name, so that ``compat.os.system`` is one, too."""
-    for start in range(len(names)):
-        for end in range(start + 1, len(names)):
-            if (dotted := ".".join(names[start : end + 1])) in _PATH:
-                yield "path", line, f"uses {dotted}"
-            for pattern, kind in _member_patterns.get(names[start:end], ()):
-                if pattern.fullmatch(names[end]):
-                    yield kind, line, f"uses {'.'.join(names[start : end + 1])}"
-
-
-def _compile_members() -> dict[tuple[str, ...], list[tuple[re.Pattern[str], Kind]]]:
-    patterns: defaultdict[tuple[str, ...], list[tuple[re.Pattern[str], Kind]]] = defaultdict(list)
-    for name, kind in _MEMBERS.items():
-        *module, member = name.split(".")
-        patterns[tuple(module)].append((re.compile(member.replace("*", ".*")), kind))
-    return dict(patterns)
-
-
-_member_patterns = _compile_members()
-_guarded = {module: sorted({kind for _, kind in members}) for module, members in _member_patterns.items()}
