@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from email.utils import parsedate_to_datetime
+from typing import Any, NamedTuple
 
 from airflow_mlpipe.errors import InfrastructureError, StepError, TargetError
 
@@ -39,10 +41,20 @@ class ApiCall:
         return "/".join(filter(None, ("/api/v1/namespaces", self.namespace, kind, self.name, part)))
 
     @property
-    def headers(self) -> dict[str, str]:
-        """The headers that say what is sent."""
+    def arguments(self) -> dict[str, Any]:
+        """What ``call_api`` takes, of either official client, to send it and leave the answer unread."""
         sent = "application/merge-patch+json" if self.verb == "patch" else "application/json"
-        return {"Accept": "application/json, */*", "Content-Type": sent}
+        return {
+            "resource_path": self.path,
+            "method": self.method,
+            "path_params": {},
+            "query_params": list(self.query),
+            "header_params": {"Accept": "application/json, */*", "Content-Type": sent},
+            "body": self.body,
+            "auth_settings": ["BearerToken"],
+            "_preload_content": False,
+            "_return_http_data_only": True,
+        }
 
 
 def read_pod(namespace: str, name: str) -> ApiCall:
@@ -82,6 +94,22 @@ def own_secret(namespace: str, name: str, pod: Mapping[str, Any]) -> ApiCall:
     metadata = pod["metadata"]
     owner = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
     return ApiCall("patch", "secrets", namespace, name, body={"metadata": {"ownerReferences": [owner]}})
+
+
+class Answer(NamedTuple):
+    """What the API server answered, and when by its own clock, in seconds since the epoch."""
+
+    document: dict[str, Any]
+    at: float
+
+    @classmethod
+    def of(cls, call: ApiCall, body: bytes, date: str | None) -> Answer:
+        """The answer with this *body* and the header *date*; Refusal for one that is no JSON."""
+        try:
+            document = json.loads(body)
+        except ValueError as error:
+            raise Refusal(call, 0, f"what it sent is no JSON: {error}") from error
+        return cls(document, time.time() if date is None else parsedate_to_datetime(date).timestamp())
 
 
 class Refusal(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from airflow_mlpipe.model.pod_patch import STEP_CONTAINER
 from airflow_mlpipe.targets.kubernetes.api_call import (
     NOT_FOUND,
+    Answer,
     ApiCall,
     Query,
     Refusal,
@@ -24,7 +24,6 @@ from airflow_mlpipe.targets.kubernetes.cluster import (
     CHUNK_BYTES,
     CONNECT_SECONDS,
     SILENCE_SECONDS,
-    server_time,
 )
 from airflow_mlpipe.targets.kubernetes.persistence import Persistence
 from airflow_mlpipe.targets.kubernetes.phases import Sighting
@@ -47,19 +46,15 @@ class AsyncCluster:
         Raises TargetError or InfrastructureError, as :meth:`delete` does.
         """
         try:
-            document, at = await self._ask(read_pod(self._namespace, name))
+            answer = await self._ask(read_pod(self._namespace, name))
         except Refusal as refusal:
             if refusal.status == NOT_FOUND:
                 return None
             raise refusal.error() from refusal
-        sighting = Sighting(document, at)
+        sighting = Sighting(answer.document, answer.at)
         if sighting.stage in ("running", "ended"):
             return sighting
-        try:
-            events, _ = await self._ask(list_events(self._namespace, sighting.uid))
-        except Refusal:
-            return sighting
-        return Sighting(document, at, events.get("items") or ())
+        return Sighting(answer.document, answer.at, await self._events(sighting.uid))
 
     async def delete(self, sighting: Sighting) -> None:
         """Have a pod end, within its own grace, and go; nothing happens when it is gone."""
@@ -76,41 +71,35 @@ class AsyncCluster:
         Raises Refusal when it cannot be had, breaks off, or is silent for long.
         """
         call = read_log(self._namespace, pod, STEP_CONTAINER, query)
-        async with self._answer(call, SILENCE_SECONDS) as response:
+        async with self._response(call, SILENCE_SECONDS) as response:
             async for chunk in response.content.iter_chunked(CHUNK_BYTES):
                 yield chunk
 
-    async def _ask(self, call: ApiCall) -> tuple[dict[str, Any], float]:
-        """The answer, and when it was given by the server's clock, in seconds since the epoch."""
+    async def _events(self, uid: str) -> list[dict[str, Any]] | None:
+        try:
+            return list((await self._ask(list_events(self._namespace, uid))).document.get("items") or ())
+        except Refusal:
+            return None  # they explain more, but not everybody may read them
+
+    async def _ask(self, call: ApiCall) -> Answer:
+        """As :meth:`~airflow_mlpipe.targets.kubernetes.cluster.Cluster.ask`."""
         while True:
             try:
-                async with self._answer(call, ANSWER_SECONDS) as response:
-                    document, date = json.loads(await response.read()), response.headers.get("Date")
-                self._persistence.succeeded(call)
-                return document, server_time(date)
-            except ValueError as error:
-                pause = self._persistence.pause_after(Refusal(call, 0, f"what it sent is no JSON: {error}"))
+                async with self._response(call, ANSWER_SECONDS) as response:
+                    answer = Answer.of(call, await response.read(), response.headers.get("Date"))
             except Refusal as refusal:
-                pause = self._persistence.pause_after(refusal)
-            await asyncio.sleep(pause)
+                await asyncio.sleep(self._persistence.pause_after(refusal))
+            else:
+                self._persistence.succeeded(call)
+                return answer
 
     @asynccontextmanager
-    async def _answer(self, call: ApiCall, silence: float) -> AsyncIterator[Any]:
+    async def _response(self, call: ApiCall, silence: float) -> AsyncIterator[Any]:
         from aiohttp import ClientError, ClientTimeout
 
         try:
-            response = await self._client.call_api(
-                call.path,
-                call.method,
-                {},
-                list(call.query),
-                call.headers,
-                body=call.body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _return_http_data_only=True,
-                _request_timeout=ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=silence),
-            )
+            timeout = ClientTimeout(sock_connect=CONNECT_SECONDS, sock_read=silence)
+            response = await self._client.call_api(**call.arguments, _request_timeout=timeout)
             try:
                 if response.status >= 300:
                     raise Refusal.of(call, response.status, await response.read())

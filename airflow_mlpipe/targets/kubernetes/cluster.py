@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from airflow_mlpipe.model.pod_patch import STEP_CONTAINER
 from airflow_mlpipe.targets.kubernetes.api_call import (
     NOT_FOUND,
+    Answer,
     ApiCall,
     Query,
     Refusal,
@@ -29,13 +28,6 @@ CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
 # A node that is frozen never ends the stream; a step may be silent, so asking again costs little.
 SILENCE_SECONDS = 20.0
 CHUNK_BYTES = 64 * 1024
-
-
-class Answer(NamedTuple):
-    """What the API server answered, and when by its own clock, in seconds since the epoch."""
-
-    document: dict[str, Any]
-    at: float
 
 
 class Cluster:
@@ -104,25 +96,10 @@ class Cluster:
     def _answer(self, call: ApiCall) -> Answer:
         with refusals(call):
             response = self._send(call, (CONNECT_SECONDS, ANSWER_SECONDS))
-            try:
-                document = json.loads(response.data)
-            except ValueError as error:
-                raise Refusal(call, 0, f"what it sent is no JSON: {error}") from error
-        return Answer(document, server_time(response.headers.get("Date")))
+            return Answer.of(call, response.data, response.headers.get("Date"))
 
     def _send(self, call: ApiCall, timeout: tuple[float, float]) -> Any:
-        return self._client.call_api(
-            call.path,
-            call.method,
-            {},
-            list(call.query),
-            call.headers,
-            body=call.body,
-            auth_settings=["BearerToken"],
-            _preload_content=False,
-            _return_http_data_only=True,
-            _request_timeout=timeout,
-        )
+        return self._client.call_api(**call.arguments, _request_timeout=timeout)
 
 
 @contextmanager
@@ -137,8 +114,3 @@ def refusals(call: ApiCall) -> Iterator[None]:
         raise Refusal.of(call, error.status, error.body or error.reason) from error
     except (HTTPError, OSError) as error:
         raise Refusal(call, 0, str(error)) from error
-
-
-def server_time(date: str | None) -> float:
-    """When an answer with this *date* was given, in seconds since the epoch; now for None."""
-    return time.time() if date is None else parsedate_to_datetime(date).timestamp()
