@@ -12,7 +12,8 @@ from airflow_mlpipe.model.datastore import Address, Datastore, address_of, is_pl
 from airflow_mlpipe.model.declaration import Declaration
 from airflow_mlpipe.model.inputs import DataInput, TableInput, TabularFormat
 from airflow_mlpipe.model.query import PlainValue, QueryDataset, as_parameters, query_and_connection
-from airflow_mlpipe.model.registered import LATEST, RegisteredDataset, Version, register_dataset
+from airflow_mlpipe.model.registered import LATEST, RegisteredDataset, Version
+from airflow_mlpipe.model.registering import registering
 from airflow_mlpipe.runtime.tables.operations import Operation, TableOperations
 from airflow_mlpipe.runtime.tables.options import (
     MISSING,
@@ -80,7 +81,8 @@ class SourceDataset(Declaration):
         at the working directory. Returns the version; when the latest one holds the same, that is it. Raises
         UserError when nothing is there, StoreError when a server or the datastore fails.
         """
-        return register_dataset(self, name, description, tags)
+        done = registering().register_dataset(self, name, description=description, tags=tags)
+        return RegisteredDataset(name, done.version)
 
 
 class FileDataset(SourceDataset):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
@@ -12,12 +11,12 @@ from pydantic import Field, field_validator
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.model.declaration import Declaration
 from airflow_mlpipe.model.inputs import DataInput, TabularFormat, checked_input_name
+from airflow_mlpipe.model.registering import registering
 from airflow_mlpipe.runtime.tables.operations import Operation, TableOperations
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from airflow_mlpipe.model.dataset import SourceDataset
     from airflow_mlpipe.model.reference import PipelineDataReference
 
 Version = int | Literal["latest"]
@@ -135,7 +134,7 @@ class Model(RegisteredSource):
         the latest. Raises UserError when nothing is there, StoreError when the datastore fails.
         """
         said = {"description": description, "tags": tags, "properties": properties}
-        return Model(name, _registering().register_model(name, model, **said).version)
+        return Model(name, registering().register_model(name, model, **said).version)
 
 
 class OutputRegistration(Declaration):
@@ -149,14 +148,6 @@ class OutputRegistration(Declaration):
     @classmethod
     def _name_is_usable(cls, name: str) -> str:
         return checked_registered_name("dataset", name)
-
-
-def register_dataset(
-    dataset: SourceDataset, name: str, description: str, tags: Mapping[str, str] | None
-) -> RegisteredDataset:
-    """What ``Dataset....register`` does; see there."""
-    done = _registering().register_dataset(dataset, name, description=description, tags=tags)
-    return RegisteredDataset(name, done.version)
 
 
 def checked_registered_name(kind: str, name: object) -> str:
@@ -178,8 +169,3 @@ def checked_version(version: object) -> Version:
     if isinstance(version, int) and not isinstance(version, bool) and version >= 1:
         return version
     raise DefinitionError(f"version is {version!r}; give a number from 1 on, or 'latest'")
-
-
-def _registering() -> Any:
-    # By name, because what registers needs Airflow, and this package is parsed where there may be none.
-    return import_module("airflow_mlpipe.pipeline.registering")

@@ -10,7 +10,9 @@ from pathlib import Path
 from airflow_mlpipe.errors import UserError
 from airflow_mlpipe.records import OutputSpec, Registration
 from airflow_mlpipe.runtime.kept_files import KeptFiles, checked_name, files_in
+from airflow_mlpipe.runtime.launch_spec import launch_spec
 from airflow_mlpipe.runtime.named_values import UnknownNameError
+from airflow_mlpipe.runtime.run_keeping import RunKeeping
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
 
@@ -52,6 +54,13 @@ class ModelRegistry:
     files: KeptFiles
     outputs: Mapping[str, OutputSpec]
     ask: Callable[[Registration], object]
+
+    @classmethod
+    def of_process(cls) -> ModelRegistry:
+        """That of the step to which this process belongs; DocumentError when its spec cannot be read."""
+        spec = launch_spec()
+        keeping = RunKeeping.offline() if spec is None else RunKeeping.of(spec)
+        return cls(keeping.files, {} if spec is None else spec.outputs, keeping.register)
 
     def register_kept(self, model: RequestedModel, path: str) -> RequestedModel:
         """Register what the run has at *path*: a kept file or folder, ``outputs/...``, or part of an output.

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from airflow_mlpipe import access
 from airflow_mlpipe.errors import UserError
-from airflow_mlpipe.records import InputSpec, LaunchSpec, Registration, RunInfo
+from airflow_mlpipe.records import InputSpec, LaunchSpec, RunInfo
 from airflow_mlpipe.runtime import credentials
-from airflow_mlpipe.runtime.earlier_runs import ChildRun, children_in
-from airflow_mlpipe.runtime.kept_files import AttemptFiles, KeptFiles, OfflineFiles
 from airflow_mlpipe.runtime.launch_spec import launch_spec
-from airflow_mlpipe.runtime.logging_run import LoggingRun, MetricsSink, PrintedMetrics
-from airflow_mlpipe.runtime.metrics import MetricsFile
+from airflow_mlpipe.runtime.logging_run import LoggingRun
 from airflow_mlpipe.runtime.model_requests import ModelRegistry, RequestedModel, keep
 from airflow_mlpipe.runtime.named_inputs import NamedInputs
 from airflow_mlpipe.runtime.named_values import NamedValues
 from airflow_mlpipe.runtime.parent_run import ParentRun
 from airflow_mlpipe.runtime.refused import Refused
-from airflow_mlpipe.runtime.registrations import ask_for
+from airflow_mlpipe.runtime.run_keeping import RunKeeping
 from airflow_mlpipe.runtime.tabular import TabularDataset
 from airflow_mlpipe.runtime.workspace import Workspace
 
@@ -39,32 +36,6 @@ class Experiment:
 
     name: str
     workspace: Workspace
-
-
-@dataclass(frozen=True)
-class RunKeeping:
-    """Where what a run is told is kept; *children* tells of earlier steps."""
-
-    metrics: MetricsSink
-    files: KeptFiles
-    register: Callable[[Registration], object]
-    children: Callable[[], list[ChildRun]]
-
-    @classmethod
-    def of(cls, spec: LaunchSpec) -> RunKeeping:
-        """That of the attempt which *spec* describes."""
-        directory = Path(spec.directory)
-        return cls(
-            MetricsFile(directory / "metrics.jsonl"),
-            AttemptFiles(directory, Path(spec.working_directory)),
-            partial(ask_for, directory=directory),
-            partial(children_in, directory),
-        )
-
-    @classmethod
-    def offline(cls) -> RunKeeping:
-        """Outside a pipeline: everything is said, and nothing kept."""
-        return cls(PrintedMetrics(), OfflineFiles(), _say_registration, list)
 
 
 class Run(LoggingRun):
@@ -237,8 +208,6 @@ class Run(LoggingRun):
         The credentials are those that the step was handed for its declared data; see
         :func:`airflow_mlpipe.access.filesystem` for what is raised. What is read so is no input.
         """
-        from airflow_mlpipe import access
-
         credentials.install()
         return access.filesystem(url)
 
@@ -304,10 +273,3 @@ def _input(name: str, spec: InputSpec) -> Input:
     if spec.kind == "tabular":
         return TabularDataset(spec.paths, spec.definition, name=name)
     return spec.paths[0]
-
-
-def _say_registration(registration: Registration) -> None:
-    sys.stdout.write(
-        f"Offline run, nothing is stored: {registration.kind} {registration.name} = "
-        f"{registration.output or registration.inside}\n"
-    )

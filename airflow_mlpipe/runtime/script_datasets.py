@@ -125,9 +125,7 @@ class Dataset:
     @staticmethod
     def get_all(workspace: object = None) -> NamedValues[FileDataset | TabularDataset]:
         """The declared registered datasets, by name."""
-        from airflow_mlpipe.runtime.workspace import Workspace  # which has this module for its datasets
-
-        return Workspace().datasets
+        return registered_datasets(NamedInputs.of_process())
 
     class File:
         @staticmethod
@@ -216,6 +214,13 @@ def dataset_of(found: NamedInput) -> FileDataset | TabularDataset:
             "declare it as_mount() or as_download()"
         )
     return FileDataset(_below(Path(root)), name, version)
+
+
+def registered_datasets(inputs: NamedInputs) -> NamedValues[FileDataset | TabularDataset]:
+    """The registered datasets among *inputs*, by name; raises as :func:`dataset_of`."""
+    found = {item.pin.name: dataset_of(item) for item in inputs.registered("dataset") if item.pin}
+    advice = 'declare it in the DAG: inputs=[Dataset.get_by_name("{name}")]'
+    return NamedValues("dataset", found, advice=advice)
 
 
 def _table(path: Any, format: str, options: dict[str, Any]) -> TabularDataset:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_mlpipe.errors import UserError
-from airflow_mlpipe.runtime.model_requests import RequestedModel
+from airflow_mlpipe.runtime.model_requests import ModelRegistry, RequestedModel
 from airflow_mlpipe.runtime.named_inputs import NamedInput, NamedInputs, UndeclaredError, Version
 from airflow_mlpipe.runtime.refused import Refused
 
@@ -86,12 +86,10 @@ class Model:
 
         It is registered when the step has succeeded. Raises UserError when nothing is there.
         """
-        from airflow_mlpipe.runtime.run import Run  # which has this module for its workspace
-
         if model_path is None or model_name is None:
             raise UserError("Model.register needs model_path= and model_name=")
         model = RequestedModel.of(model_name, description, tags, properties)
-        return Run.get_context().register_local_model(model, str(model_path))
+        return ModelRegistry.of_process().register_local(model, str(model_path))
 
     def download(self, target_dir: str = ".", exist_ok: bool = False, exists_ok: bool | None = None) -> str:
         """Copy the model into the folder *target_dir*; return the path of its file or folder there.

@@ -7,7 +7,7 @@ from typing import Any
 from airflow_mlpipe.runtime.named_inputs import NamedInputs
 from airflow_mlpipe.runtime.named_values import NamedValues
 from airflow_mlpipe.runtime.refused import Refused
-from airflow_mlpipe.runtime.script_datasets import FileDataset, dataset_of
+from airflow_mlpipe.runtime.script_datasets import FileDataset, registered_datasets
 from airflow_mlpipe.runtime.script_models import Model
 from airflow_mlpipe.runtime.tabular import TabularDataset
 
@@ -90,9 +90,7 @@ class Workspace:
     @property
     def datasets(self) -> NamedValues[FileDataset | TabularDataset]:
         """The registered datasets that the step declares, by name."""
-        found = {item.pin.name: dataset_of(item) for item in self._inputs.registered("dataset") if item.pin}
-        advice = 'declare it in the DAG: inputs=[Dataset.get_by_name("{name}")]'
-        return NamedValues("dataset", found, advice=advice)
+        return registered_datasets(self._inputs)
 
     @property
     def models(self) -> NamedValues[Model]:

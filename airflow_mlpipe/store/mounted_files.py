@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from airflow_mlpipe.access import Access, opened
 from airflow_mlpipe.errors import StoreError
 from airflow_mlpipe.store.transfer.remote_file import stamp_of
-from airflow_mlpipe.store.transfer.server import server_of
+from airflow_mlpipe.store.transfer.servers import server_of
 from airflow_mlpipe.store.transient import persistently
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ from airflow_mlpipe.store.remote_digests import RemoteDigests
 from airflow_mlpipe.store.transfer.download import Downloader
 from airflow_mlpipe.store.transfer.origin import LocalFile
 from airflow_mlpipe.store.transfer.remote_file import RemoteFile
-from airflow_mlpipe.store.transfer.server import OneServer, server_of
+from airflow_mlpipe.store.transfer.servers import OneServer, server_of
 from airflow_mlpipe.store.transfer.upload import upload_files
 from airflow_mlpipe.store.tree import read_tree
 

@@ -34,7 +34,8 @@ STORE = (
     *("objects/google", "objects/many", "objects/paths", "objects/s3"),
     *("transfer/__init__", "transfer/blob", "transfer/budget", "transfer/download", "transfer/google"),
     *("transfer/landing", "transfer/origin", "transfer/presence", "transfer/reading"),
-    *("transfer/remote_file", "transfer/s3", "transfer/server", "transfer/sftp", "transfer/upload"),
+    *("transfer/remote_file", "transfer/s3", "transfer/server", "transfer/servers", "transfer/sftp"),
+    "transfer/upload",
 )
 
 STAND_IN = '''\

@@ -16,7 +16,7 @@ from airflow_mlpipe.store.remote_digests import RemoteDigests
 from airflow_mlpipe.store.remote_listing import list_remote, remote_files, shown
 from airflow_mlpipe.store.transfer.ends import CopyReport, FolderEnd, Means, ServerEnd
 from airflow_mlpipe.store.transfer.origin import LocalFile, Origin, ServedFile
-from airflow_mlpipe.store.transfer.server import server_of
+from airflow_mlpipe.store.transfer.servers import server_of
 from airflow_mlpipe.store.tree import TreeFile, walk
 
 _FILE = "file://"

@@ -27,7 +27,8 @@ from airflow_mlpipe.store.remote_listing import shown
 from airflow_mlpipe.store.transfer.landing import Beside, InCache, Landing, Nowhere
 from airflow_mlpipe.store.transfer.reading import blocks_of
 from airflow_mlpipe.store.transfer.remote_file import RemoteFile
-from airflow_mlpipe.store.transfer.server import BLOCK, SMALL, SMALL_AT_ONCE, THREADS, Server, Servers
+from airflow_mlpipe.store.transfer.server import BLOCK, SMALL, SMALL_AT_ONCE, THREADS, Server
+from airflow_mlpipe.store.transfer.servers import Servers
 from airflow_mlpipe.store.transient import persistently
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,8 @@ from airflow_mlpipe.store.transfer.download import Downloader
 from airflow_mlpipe.store.transfer.origin import LocalFile, Origin, ServedFile
 from airflow_mlpipe.store.transfer.presence import absent
 from airflow_mlpipe.store.transfer.remote_file import RemoteFile, service_of
-from airflow_mlpipe.store.transfer.server import THREADS, server_of
+from airflow_mlpipe.store.transfer.server import THREADS
+from airflow_mlpipe.store.transfer.servers import server_of
 from airflow_mlpipe.store.transfer.upload import upload_files
 from airflow_mlpipe.store.transient import persistently
 from airflow_mlpipe.store.tree import TreeFile, copy, walk

@@ -23,7 +23,8 @@ from airflow_mlpipe.store.transfer.budget import Budget
 from airflow_mlpipe.store.transfer.origin import Origin
 from airflow_mlpipe.store.transfer.presence import Sendable, absent
 from airflow_mlpipe.store.transfer.remote_file import RemoteFile, service_of
-from airflow_mlpipe.store.transfer.server import SMALL, SMALL_AT_ONCE, THREADS, Server, Upload, server_of
+from airflow_mlpipe.store.transfer.server import SMALL, SMALL_AT_ONCE, THREADS, Server, Upload
+from airflow_mlpipe.store.transfer.servers import server_of
 from airflow_mlpipe.store.transient import persistently
 
 WHOLE = 16 << 20

@@ -10,6 +10,7 @@ import pytest
 from airflow_mlpipe.errors import DocumentError, UserError
 from airflow_mlpipe.records import OutputSpec, Registration
 from airflow_mlpipe.runtime import Run
+from airflow_mlpipe.runtime.model_requests import RequestedModel
 from airflow_mlpipe.runtime.registrations import registrations_in
 from airflow_mlpipe.runtime.script_models import Model
 
@@ -102,6 +103,15 @@ def test_a_local_file_is_kept_with_the_run_unless_it_is_already(
     assert (attempt.directory / "files/models/digits/b.pkl").read_text() == "b"
     with pytest.raises(UserError, match=r"there is no file or folder 'gone\.pkl'"):
         Model.register(None, "gone.pkl", "digits")
+
+
+def test_the_run_itself_takes_a_file_from_anywhere_as_well(run: Run, attempt: Any, tmp_path: Path) -> None:
+    (tmp_path / "net.pkl").write_text("net")
+    asked = RequestedModel("digits", "the best")
+    assert run.register_local_model(asked, str(tmp_path / "net.pkl")) is asked
+    (registration,) = registrations_in(attempt.directory)
+    assert (registration.name, registration.description) == ("digits", "the best")
+    assert Path(run.download_file(registration.inside)).read_text() == "net"
 
 
 def test_a_file_that_was_written_anew_is_not_registered_as_two_models(run: Run, attempt: Any) -> None:
