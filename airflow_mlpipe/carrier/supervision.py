@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,7 +42,7 @@ class Supervision:
     def begin(self, spec: LaunchSpec, private: Private, result_name: str) -> None:
         """Have the attempt of *spec* run, and *result_name* in its directory say how it ended. Once."""
         documents = (to_json(spec).encode(), to_json(private).encode(), result_name.encode())
-        with os.fdopen(self._orders, "wb") as orders:
+        with suppress(BrokenPipeError), os.fdopen(self._orders, "wb") as orders:  # it has ended: see wait()
             orders.write(_SEPARATOR.join(documents))
 
     def wait(self, seconds: float) -> bool:
