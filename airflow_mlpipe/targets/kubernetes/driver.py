@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 ASK_SECONDS = 0.5  # between two looks at a pod
 UPLOAD_SECONDS = 30.0  # what a step that is told to end has beyond its grace, to bring back what it made
 FORCE_SECONDS = 15.0  # what a node has beyond that to take a pod away
-END_SECONDS = 5.0  # what the cluster may need to know that a step has ended
+END_SECONDS = 30.0  # what the cluster may need at most to know that a step has ended
 LOG_TRIES = 5  # to read the rest of a log when the step has ended
 LAST_LINES = 20
 
@@ -323,7 +323,7 @@ class KubernetesDriver:
         return result
 
     def _last_lines(self, sighting: Sighting | None) -> list[str]:
-        if sighting is None:
+        if sighting is None or sighting.is_lost:  # its node would be asked
             return []
         try:
             return last_of(b"".join(self.cluster.log(sighting.name, (("tailLines", str(LAST_LINES)),))))
