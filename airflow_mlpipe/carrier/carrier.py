@@ -45,9 +45,10 @@ def main(parcel: Path, root: Path) -> int:
 
     Else one of :data:`~airflow_mlpipe.carrier.failures.EXIT_CODES`. To be called before there are threads.
     """
-    signals, supervision = Signals(), Supervision()
+    signals = Signals()
     log = AttemptLog(root / "log.txt")
     try:
+        supervision = Supervision()
         spec = _unpacked(LaunchSpec, parcel / "spec.json.gz")
         private = _unpacked(Private, parcel / "private.json.gz")
         log = AttemptLog(Path(spec.directory, "log.txt"))

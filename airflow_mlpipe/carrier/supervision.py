@@ -54,7 +54,8 @@ class Supervision:
     def terminate(self) -> None:
         """Ask for the end of the attempt. Nothing happens when the process has ended."""
         if self.returncode is None:
-            os.kill(self._process, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # this may be asked for while wait() is finding out
+                os.kill(self._process, signal.SIGTERM)
 
 
 def _supervise_when_told(orders: int) -> NoReturn:

@@ -42,11 +42,15 @@ _KINDS: dict[str, type[StepError]] = {
     "infrastructure": InfrastructureError,
 }
 
-# For any Python 3, so that one which is too old can say so. A signal that comes before the carrier listens
-# waits for it: the first process of a container would never hear of it otherwise.
+# For any Python 3, so that one which is too old can say so. What lies in the working directory is not
+# imported. A signal that comes before the carrier listens waits for it: the first process of a container
+# would never hear of it otherwise.
 _BOOT = r"""
-import gzip, json, os, pathlib, signal, sys
+import sys
+sys.path[:] = [entry for entry in sys.path if entry]
+import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+import errno, gzip, json, os, pathlib
 parcel, root = sys.argv[1:]
 def refuse(why):
     print("mlpipe-carrier: target: " + why, flush=True)
@@ -65,8 +69,10 @@ try:
             stream.write(text.encode())
     os.chdir(runtime)
 except (OSError, EOFError) as error:
-    refuse("the runtime cannot be unpacked in %s: %s; let the step's user write there" % (root, error))
-sys.path[0] = runtime
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    refuse("the runtime cannot be unpacked in %s: %s; %s"
+           % (root, error, "give it more disk space" if full else "let the step's user write there"))
+sys.path.insert(0, runtime)
 from airflow_mlpipe.carrier.carrier import main
 sys.exit(main(pathlib.Path(parcel), pathlib.Path(root)))
 """

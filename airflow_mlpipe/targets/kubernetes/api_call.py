@@ -104,12 +104,12 @@ class Answer(NamedTuple):
 
     @classmethod
     def of(cls, call: ApiCall, body: bytes, date: str | None) -> Answer:
-        """The answer with this *body* and the header *date*; Refusal for one that is no JSON."""
+        """The answer with this *body* and the header *date*; Refusal when either cannot be read."""
         try:
-            document = json.loads(body)
+            at = time.time() if date is None else parsedate_to_datetime(date).timestamp()
+            return cls(json.loads(body), at)
         except ValueError as error:
-            raise Refusal(call, 0, f"what it sent is no JSON: {error}") from error
-        return cls(document, time.time() if date is None else parsedate_to_datetime(date).timestamp())
+            raise Refusal(call, 0, f"what it sent cannot be read: {error}") from error
 
 
 class Refusal(Exception):
