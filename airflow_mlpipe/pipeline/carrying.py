@@ -5,22 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from airflow_mlpipe.access import access_to
 from airflow_mlpipe.errors import UserError
-from airflow_mlpipe.model.inputs import TabularFormat
 from airflow_mlpipe.pipeline.binding import BoundInput
-from airflow_mlpipe.pipeline.remote_inputs import RemoteInputs
-from airflow_mlpipe.pipeline.staging import StagedInput, files_at, inside
-from airflow_mlpipe.records import CarriedFile, CarriedInput, DataInPlace, InputSpec
+from airflow_mlpipe.pipeline.stager import Stager, files_at, inside
+from airflow_mlpipe.records import CarriedFile, CarriedInput, DataInPlace
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.fetching import local_path
 from airflow_mlpipe.store.hash_cache import HashCache
 from airflow_mlpipe.store.hashing import describe
-from airflow_mlpipe.store.layout import attempt_prefix
-from airflow_mlpipe.store.progress import Progress
+from airflow_mlpipe.store.layout import copies_key
 from airflow_mlpipe.store.sources import Place
 from airflow_mlpipe.store.tree import EmptyFolder, walk
 
@@ -28,77 +25,36 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Carrying:
+class Carrying(Stager):
     """Lists the inputs of *attempt*, which it finds below the folder *inputs* of its machine.
 
     Data on a disk is read where it lies if it *is_mounted* there under the same path; else it is copied to
     *store*, next to the attempt, and fetched from there. Two disks may have the same path, so the machine is
-    told the digest of what it is to find. *remote* knows what lies on servers. ``carried``, ``in_place``,
-    ``links`` and ``urls`` are what came of it: as a :class:`~airflow_mlpipe.records.Carriage` has them, and
-    the URLs that credentials are needed for.
+    told the digest of what it is to find. ``carried``, ``in_place``, ``links`` and ``urls`` are what came of
+    it: as a :class:`~airflow_mlpipe.records.Carriage` has them, and the URLs that credentials are needed for.
     """
 
     attempt: str
     inputs: PurePosixPath
     store: Datastore
-    remote: RemoteInputs
     cache: HashCache
     is_mounted: Callable[[Path], bool]
-    progress: Callable[[str], Progress]
     carried: dict[str, list[CarriedInput]] = field(default_factory=dict)
     in_place: dict[str, DataInPlace] = field(default_factory=dict)
     links: dict[str, str] = field(default_factory=dict)
     urls: set[str] = field(default_factory=set)
 
-    @property
-    def copies_key(self) -> str:
-        """The key below which inputs are copied to the store."""
-        return f"{attempt_prefix(self.attempt)}/inputs"
-
-    def carry(self, bound: BoundInput) -> StagedInput:
-        """List one input; how the step finds it. Raises UserError or StoreError when it cannot be had."""
-        if bound.tabular is not None:
-            return self._table(bound, bound.tabular)
-        path = self._direct(bound) if bound.mode == "direct" else str(self._path(bound))
-        return StagedInput(path, InputSpec("file", [path]))
-
-    def _table(self, bound: BoundInput, table: TabularFormat) -> StagedInput:
-        definition = table.model_dump(mode="json")
-        if bound.mode == "direct" and bound.query is None:
-            files = [url for place in bound.source.places for url in self._direct_urls(bound, place)]
-        else:
-            path = self._path(bound)
-            files = self._files_at(bound, path)
-            definition["root"] = str(path.parent if files == [str(path)] else path)
-        return StagedInput(bound.source.digest, InputSpec("tabular", files, definition))
-
-    def _direct(self, bound: BoundInput) -> str:
-        if bound.source.whole is None:
-            raise UserError(
-                f"input {bound.name} is several files, which have no one URL; mount or download it"
-            )
-        self._refuse_unreachable(bound, bound.source.whole)
-        if local_path(bound.source.whole) is None:
-            self.urls.add(bound.source.whole)
-        return bound.source.whole
-
-    def _direct_urls(self, bound: BoundInput, place: Place) -> list[str]:
-        self._refuse_unreachable(bound, place.uri)
-        if (path := local_path(place.uri)) is not None:
-            return files_at(path)
-        self.urls.add(place.uri)
-        return self.remote.urls(bound, place)
-
-    def _refuse_unreachable(self, bound: BoundInput, uri: str) -> None:
+    def _note_direct(self, bound: BoundInput, uri: str) -> None:
         path = local_path(uri)
-        if path is not None and not self.is_mounted(path):
+        if path is None:
+            self.urls.add(uri)
+        elif not self.is_mounted(path):
             raise UserError(
                 f"input {bound.name} is opened by the step itself, and lies at {path} on the worker's disk, "
                 "which the step does not see; mount or download it, or give the target that disk as a volume"
             )
 
     def _path(self, bound: BoundInput) -> PurePosixPath:
-        """Where the input will be."""
         whole = bound.source.whole
         if whole is not None and bound.mode == "mount" and bound.query is None:
             path = local_path(whole)
@@ -125,8 +81,7 @@ class Carrying:
         self.links[bound.path_on_compute] = str(path)
         return PurePosixPath(bound.path_on_compute)
 
-    def _files_at(self, bound: BoundInput, path: PurePosixPath) -> list[str]:
-        """The file at *path*, where the step finds the input, or the files below it, sorted."""
+    def _files_at(self, bound: BoundInput, path: PurePath) -> list[str]:
         target = PurePosixPath(self.links.get(str(path), path))
         if bound.name not in self.carried:
             there = [PurePosixPath(file) for file in files_at(Path(target))]
@@ -179,7 +134,7 @@ class Carrying:
 
     def _copied(self, bound: BoundInput, path: Path, target: PurePosixPath, below: str) -> CarriedInput:
         """What only this machine's disk has, copied to the store first."""
-        key = "/".join(filter(None, (self.copies_key, bound.name, below)))
+        key = "/".join(filter(None, (copies_key(self.attempt), bound.name, below)))
         self.store.upload(path, key, self.progress(f"copying input {bound.name}"))
         return _listed(path, self.store.uri(key), target, self.cache)
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from airflow_mlpipe.errors import DocumentError, InfrastructureError, MLPipeError, StepError, StoreError
-from airflow_mlpipe.model.compute import ContainerTarget
 from airflow_mlpipe.model.entry import Function, Script
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.binding import InputToken, OutputToken, Token
@@ -31,7 +30,8 @@ from airflow_mlpipe.pipeline.product import Inspection, Product
 from airflow_mlpipe.pipeline.secrets import is_secret
 from airflow_mlpipe.pipeline.settings import Settings
 from airflow_mlpipe.pipeline.snapshot import keep_snapshot, take_snapshot
-from airflow_mlpipe.pipeline.staging import StagedInput
+from airflow_mlpipe.pipeline.stager import StagedInput
+from airflow_mlpipe.pipeline.staging import remove_folder
 from airflow_mlpipe.pipeline.stores import Stores
 from airflow_mlpipe.pipeline.worker import environments_of, hash_cache
 from airflow_mlpipe.records import CallSpec, LaunchSpec, OutputSpec, Private, RunInfo
@@ -127,6 +127,13 @@ class Production:
         if (places := self._running) is not None:
             self._driver.terminate(places.directory)
 
+    def leave(self, attempt: str) -> None:
+        """Take away what this worker has of *attempt*, which the triggerer watches from here on.
+
+        Whoever goes on with it may be another worker, and finds all that there is in the datastore.
+        """
+        remove_folder(self._places(attempt).scratch)
+
     def abandon(self, attempt: str) -> None:
         """End *attempt*, which this try launched, and take away what it has put anywhere.
 
@@ -171,16 +178,12 @@ class Production:
         return AttemptPlaces.of(attempt, self.settings, self.datastore)
 
     def _placement(self, places: AttemptPlaces) -> Placement:
+        given = (self.preparation, places, self.settings, self.stores, self.identity.owner)
         if self._is_carried:
             from airflow_mlpipe.pipeline.placements.carried import Carried
 
-            return Carried(
-                self.preparation, places, self.settings, self.stores, self.identity.owner, self._target
-            )
-        contained = isinstance(self._target, ContainerTarget)
-        return Here(
-            self.preparation, places, self.settings, self.stores, self.identity.owner, contained=contained
-        )
+            return Carried(*given)
+        return Here(*given)
 
     # -- earlier attempts -------------------------------------------------------------------------------
 

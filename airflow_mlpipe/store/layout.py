@@ -71,6 +71,11 @@ def attempt_prefix(attempt: str) -> str:
     return f"{ATTEMPTS}/{_checked_id('attempt', attempt)}"
 
 
+def copies_key(attempt: str) -> str:
+    """The folder of the inputs that are copied from a worker's disk, for as long as the attempt runs."""
+    return f"{attempt_prefix(attempt)}/inputs"
+
+
 def output_key(attempt: str, name: str) -> str:
     """The file or folder that an attempt writes as its output *name*."""
     return f"{attempt_prefix(attempt)}/outputs/{check_output_name(name)}"

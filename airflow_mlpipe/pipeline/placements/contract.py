@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from airflow_mlpipe.pipeline.staging import StagedInput
+from airflow_mlpipe.pipeline.stager import StagedInput
 from airflow_mlpipe.records import EarlierRuns
 from airflow_mlpipe.targets.contract import Mount
 

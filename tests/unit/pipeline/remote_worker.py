@@ -76,7 +76,7 @@ class Worker:
         downloads = DownloadCache(self.folder / "downloads", 1 << 30)
         remote = RemoteInputs(self.stores, self._cache, downloads, lambda what: Counted(self))
         folder = inputs or self.attempt()
-        staging = Staging(folder, lambda what: Progress.silent(), remote, policy)
+        staging = Staging(remote, lambda what: Progress.silent(), folder, policy)
         place = None if path is None else str(path)
         staged = staging.stage(BoundInput("raw", mode, source, place, table))
         Traces(folder).all_staged()

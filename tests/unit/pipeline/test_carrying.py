@@ -51,13 +51,13 @@ class Machine:
         cache = HashCache(None)
         remote = RemoteInputs(self.worker.stores, cache, None, silent)
         return Carrying(
+            remote,
+            silent,
             "attempt-1",
             PurePosixPath(self.inputs),
             self.worker.store,
-            remote,
             cache,
             lambda path: any(folder == path or folder in path.parents for folder in self.shown),
-            silent,
         )
 
     def stage(
@@ -73,7 +73,7 @@ class Machine:
         """The input as the step finds it, once the machine has fetched it; *before* comes in between."""
         carrying = self.carrying()
         place = None if path is None else str(path)
-        staged = carrying.carry(BoundInput("raw", mode, source, place, table, dataset))
+        staged = carrying.stage(BoundInput("raw", mode, source, place, table, dataset))
         before()
         carriage = Carriage("", "", "", carrying.carried, carrying.links, carrying.in_place)
         InputFetcher(self.inputs, lambda sentence: None).fetch(carriage)
@@ -264,6 +264,6 @@ def test_a_step_cannot_open_by_itself_what_only_the_worker_has(machine: Machine,
 def test_credentials_are_asked_for_the_folders_that_are_opened(machine: Machine) -> None:
     url = machine.worker.put(**{"a.csv": b"a", "deep__b": b"b"})
     carrying = machine.carrying()
-    carrying.carry(BoundInput("raw", "mount", machine.worker.dataset(url)))
-    carrying.carry(BoundInput("one", "mount", machine.worker.dataset(f"{url}/deep/b")))
+    carrying.stage(BoundInput("raw", "mount", machine.worker.dataset(url)))
+    carrying.stage(BoundInput("one", "mount", machine.worker.dataset(f"{url}/deep/b")))
     assert carrying.urls == {url, f"{url}/deep"}
