@@ -147,10 +147,10 @@ class AirflowApi:
             body["task_ids"] = task_ids
         self.request("POST", f"{_dag(dag_id)}/clearTaskInstances", body)
 
-    def mark_failed(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> None:
-        """Do what the button "Mark as failed" does to a task instance."""
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str, map_index: int = -1) -> None:
+        """Do what the button "Mark as ..." does to a task instance; *state* is "failed" or "success"."""
         instance = _task(dag_id, run_id, task_id) + (f"/{map_index}" if map_index >= 0 else "")
-        self.request("PATCH", instance, {"new_state": "failed"})
+        self.request("PATCH", instance, {"new_state": state})
 
     def wait_until(self, condition: Callable[[], T | None], what: Callable[[], str], timeout: float) -> T:
         """The first value of *condition* that is not None.

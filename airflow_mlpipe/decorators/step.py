@@ -21,9 +21,8 @@ from airflow_mlpipe.pipeline.expansion import check_expansion
 from airflow_mlpipe.pipeline.functions.call import FunctionCall
 from airflow_mlpipe.pipeline.functions.shipping import makes_steps
 from airflow_mlpipe.pipeline.functions.signature import FunctionSignature, without_outputs
-from airflow_mlpipe.pipeline.mapping import check_mapped_environment
+from airflow_mlpipe.pipeline.mapping import check_mapped_environment, place
 from airflow_mlpipe.pipeline.parameters import bind_parameters
-from airflow_mlpipe.sensors.output_reuse import placement_of
 
 if TYPE_CHECKING:
     from airflow.sdk import XComArg
@@ -92,12 +91,13 @@ class StepDecorator(_TaskDecorator):  # type: ignore[type-arg]
         _check_mapped(signature, fixed, mapped)
         check_expansion(mapped, self._who)
         described = {"doc_md": self.function.__doc__} if _DOCS.isdisjoint(self.kwargs) else {}
-        placement = placement_of(self.kwargs.get("compute_target"))
-        placed = attr.evolve(self, kwargs={**described, **placement, **self.kwargs})
-        result = super(StepDecorator, placed)._expand(expand_input, strict=strict)
+        documented = attr.evolve(self, kwargs={**described, **self.kwargs})
+        result = super(StepDecorator, documented)._expand(expand_input, strict=strict)
         operator: Any = result.operator  # type: ignore[attr-defined]  # of a plain XComArg, which it is
         operator.__class__ = MappedFunctionStep  # Airflow makes the object; only its last checks are ours
-        check_mapped_environment(operator, {})  # what is mapped are parameters of the function
+        # What is mapped are parameters of the function.
+        place(operator, {}, self.kwargs)
+        check_mapped_environment(operator, {})
         if operator.dag is not None:
             self._join(operator, signature, [fixed, mapped])
         return StepXComArg.of(result, signature)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator
@@ -13,9 +14,23 @@ Count = Annotated[int, Field(strict=True, ge=0)]
 """A field that counts something; no truth value, and no text."""
 
 
+def _name(text: str) -> str:
+    if not text or not text.isprintable() or text != text.strip():
+        raise ValueError(f"{text!r} is no name: write at least one character, and no spaces around it")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+"""A field that names something of Airflow's or of the author's."""
+
+Quantity = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A field that measures something; no truth value, and no text."""
+
+
 def _program(python: str) -> str:
-    is_name = python != "" and "/" not in python and not python.startswith("-")
-    if not python.isprintable() or not (is_name or python.startswith("/")):
+    is_name = python != "" and not re.search(r"[/\s]", python) and not python.startswith("-")
+    is_path = python.startswith("/") and not python.endswith("/")
+    if not python.isprintable() or not (is_name or is_path):
         raise ValueError(
             f"{python!r} is no interpreter: write the name of one on the PATH there, or an absolute path"
         )
@@ -39,13 +54,19 @@ class ComputeTarget(Declaration):
     """
 
     type: str
-    name: Annotated[str, Field(min_length=1)]
-    pool: str | None = None
+    name: Name
+    pool: Name | None = None
     pool_slots: Annotated[Count, Field(gt=0)] | None = None
-    queue: str | None = None
+    queue: Name | None = None
     max_nodes: Annotated[Count, Field(gt=0, le=1000)] | None = None
-    cost_per_hour: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    cost_per_hour: Annotated[Quantity, Field(ge=0)] | None = None
     infrastructure_retries: Annotated[Count, Field(le=100)] = 0
+
+    @property
+    def task_arguments(self) -> dict[str, Any]:
+        """What Airflow's scheduler is to know of a task there: ``pool``, ``pool_slots``, ``queue``."""
+        chosen = {"pool": self.pool, "pool_slots": self.pool_slots, "queue": self.queue}
+        return {name: value for name, value in chosen.items() if value is not None}
 
 
 class ContainerTarget(ComputeTarget):
@@ -67,7 +88,7 @@ class LocalTarget(ComputeTarget):
     """
 
     type: Literal["local"] = "local"
-    python: str | None = None
+    python: Interpreter | None = None
 
     def __init__(self, name: str = "local", **values: Any) -> None:
         super().__init__(name=name, **values)
@@ -76,5 +97,5 @@ class LocalTarget(ComputeTarget):
     @classmethod
     def _python_is_absolute(cls, python: str | None) -> str | None:
         if python is not None and not python.startswith("/"):
-            raise ValueError("python is the absolute path of an interpreter")
+            raise ValueError(f"{python!r} is a name; write the absolute path of the interpreter")
         return python

@@ -8,27 +8,36 @@ import re
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, field_validator
+from pydantic_core import PydanticCustomError
 
-from airflow_mlpipe.model.compute import ContainerTarget
+from airflow_mlpipe.errors import DefinitionError
+from airflow_mlpipe.model.compute import ContainerTarget, Name, Quantity
+from airflow_mlpipe.model.declaration import CONFIDENTIAL
 
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?) ?(?:([kmgt])i?)?b?", re.IGNORECASE)
 _SMALLEST_MEMORY = 6 * 1024**2  # what an engine accepts
 _URL = re.compile(r"(unix|npipe)://.+|(tcp|http|https|ssh)://[^/\s]+/?")
 _USER = re.compile(r"(\d{1,9}):(\d{1,9})")
+_WITH_KEYS = re.compile(r"(tcp|https)://.+")
+_PASSWORD = re.compile(r"://[^/@]*:[^/@]*@")
+_GPU = re.compile(r"[A-Za-z0-9][A-Za-z0-9/:._-]*")
 _OPTION = re.compile(r"[A-Z][A-Za-z0-9]*")
+
+# What the container has of its own accord; see targets/docker/delivery.py.
+_OURS = ("/mlpipe", "/mlpipe-parcel", "/mlpipe-private")
 
 # What a field says already, or what an attempt rests on.
 _NOT_PATCHED = {
-    "Memory": "set memory",
-    "MemorySwap": "set memory, which allows no swap beyond it",
-    "NanoCpus": "set cpus",
-    "ShmSize": "set shm_size",
-    "NetworkMode": "set network",
-    "DeviceRequests": "set gpus",
-    "Binds": "set volumes",
-    "Mounts": "set volumes",
-    "AutoRemove": "leave it out: the container stays until its result was read, and goes then",
-    "RestartPolicy": "leave it out: an attempt is started once",
+    "memory": "set memory",
+    "memoryswap": "set memory, which allows no swap beyond it",
+    "nanocpus": "set cpus",
+    "shmsize": "set shm_size",
+    "networkmode": "set network",
+    "devicerequests": "set gpus",
+    "binds": "set volumes",
+    "mounts": "set volumes",
+    "autoremove": "leave it out: the container stays until its result was read, and goes then",
+    "restartpolicy": "leave it out: an attempt is started once",
 }
 
 
@@ -51,6 +60,7 @@ class DockerVolume(NamedTuple):
         is_name = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]+", source)
         if (
             not (source.startswith("/") or is_name)
+            or text != text.strip()
             or not target.startswith("/")
             or mode not in ("", "ro", "rw")
         ):
@@ -60,6 +70,8 @@ class DockerVolume(NamedTuple):
             )
         if posixpath.normpath(target) == "/":
             raise ValueError(f"{text!r} would hide the whole image; name a folder below /")
+        if any(f"{posixpath.normpath(target)}/".startswith(f"{folder}/") for folder in _OURS):
+            raise ValueError(f"{text!r} would hide what a step is started with; mount it elsewhere")
         return cls(source, posixpath.normpath(target), mode == "ro")
 
 
@@ -105,9 +117,9 @@ class DockerTarget(ContainerTarget):
     type: Literal["docker"] = "docker"
     docker_url: str | None = None
     tls_directory: str | None = None
-    docker_conn_id: Annotated[str, Field(min_length=1)] | None = None
+    docker_conn_id: Name | None = None
     shares_disk: bool | None = None
-    cpus: Annotated[float, Field(strict=True, ge=0.01, allow_inf_nan=False)] | None = None
+    cpus: Annotated[Quantity, Field(ge=0.01)] | None = None
     memory: Size | None = None
     shm_size: Size | None = None
     gpus: int | Literal["all"] | tuple[str, ...] = 0
@@ -118,10 +130,21 @@ class DockerTarget(ContainerTarget):
 
     def __init__(self, name: str = "docker", **values: Any) -> None:
         super().__init__(name=name, **values)
+        if self.tls_directory is not None and self.docker_url and not _WITH_KEYS.fullmatch(self.docker_url):
+            raise DefinitionError(
+                f"DockerTarget.tls_directory: the engine at {self.docker_url!r} asks for no keys; leave it "
+                "out, or write docker_url as tcp://host:port"
+            )
 
     @field_validator("docker_url")
     @classmethod
     def _url_is_an_engines(cls, url: str | None) -> str | None:
+        if url is not None and _PASSWORD.search(url):
+            raise PydanticCustomError(
+                CONFIDENTIAL,
+                "the address has a password in it, and everybody can read it; let the engine ask for keys, "
+                "and name their folder as tls_directory",
+            )
         if url is not None and not _URL.fullmatch(url):
             raise ValueError(
                 f"{url!r} is no address of an engine; write unix:///path/of/socket, tcp://host:port or "
@@ -148,7 +171,9 @@ class DockerTarget(ContainerTarget):
     def _gpus_are_counted_or_named(cls, gpus: Any) -> Any:
         if gpus == "all" or (type(gpus) is int and gpus >= 0):
             return gpus
-        if isinstance(gpus, (list, tuple)) and all(isinstance(item, str) and item for item in gpus):
+        if isinstance(gpus, (list, tuple)) and gpus and all(map(_is_gpu, gpus)):
+            if len(set(gpus)) < len(gpus):
+                raise ValueError(f"a GPU is named twice in {list(gpus)!r}; name each once")
             return tuple(gpus)
         raise ValueError("write a number, 'all', or the ids of GPUs as nvidia-smi -L lists them: ['0', '1']")
 
@@ -180,10 +205,15 @@ class DockerTarget(ContainerTarget):
         for option in patch:
             if not _OPTION.fullmatch(option):
                 raise ValueError(f"{option!r} is no option of HostConfig, such as 'CapAdd' or 'Ulimits'")
-            if option in _NOT_PATCHED:
-                raise ValueError(f"{option} cannot be patched; {_NOT_PATCHED[option]}")
+            # An engine heeds no case in these names.
+            if (instead := _NOT_PATCHED.get(option.lower())) is not None:
+                raise ValueError(f"{option} cannot be patched; {instead}")
         try:
             json.dumps(patch, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ValueError(f"it must be plain JSON: {error}") from None
         return patch
+
+
+def _is_gpu(item: object) -> bool:
+    return isinstance(item, str) and _GPU.fullmatch(item) is not None and item != "all"

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from airflow_mlpipe.errors import DefinitionError
-from airflow_mlpipe.model.compute import ComputeTarget, ContainerTarget, LocalTarget
+from airflow_mlpipe.model.compute import ComputeTarget, ContainerTarget, LocalTarget, Name
 from airflow_mlpipe.model.declaration import CONFIDENTIAL, Declaration
 from airflow_mlpipe.model.dockerfile import check_dockerfile
 from airflow_mlpipe.model.image_name import Image
 
-_CONDA_SPEC = re.compile(r"(?:[A-Za-z0-9_.-]+::)?[A-Za-z0-9_][A-Za-z0-9_.-]*(?:[ =<>!~,|*+A-Za-z0-9_.-]*)?")
+_CONDA_VERSION = r"[0-9A-Za-z*][0-9A-Za-z_.*+!-]*"
+_CONDA_BOUND = rf"[=<>!~]=? ?{_CONDA_VERSION}"
+_CONDA_BOUNDS = rf"{_CONDA_BOUND}(?: ?[,|] ?(?:{_CONDA_BOUND}|{_CONDA_VERSION}))*"
+# After a space a version begins with a digit: what begins with a letter is another package.
+_CONDA_SPEC = re.compile(
+    r"(?:[A-Za-z0-9_.-]+::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)"
+    rf"(?:(?: ?{_CONDA_BOUNDS}| (?=[0-9*]){_CONDA_VERSION}(?:[,|]{_CONDA_VERSION})*)"
+    rf"(?:[ =]{_CONDA_VERSION})?)?"
+)
 _CONDA_CHANNEL = re.compile(r"(?:https?://)?[A-Za-z0-9_][A-Za-z0-9_.:/%-]*")
 # A user's name alone, as in git+ssh://git@host, is no secret where keys are; elsewhere it may be a token.
 _CREDENTIALS = re.compile(r"(?i)(?<!ssh)://[^/?#\s]*@|://[^/?#\s@]*:[^/?#\s]*@|://[^/?#\s]+/t/[^/]")
@@ -33,7 +43,7 @@ class Environment(Declaration):
     ``environment_variables`` count in the fingerprint.
     """
 
-    name: str | None = None
+    name: Name | None = None
     image: Image | None = None
     pip_packages: tuple[str, ...] = ()
     conda_packages: tuple[str, ...] = ()
@@ -48,22 +58,32 @@ class Environment(Declaration):
     @field_validator("pip_packages")
     @classmethod
     def _packages_are_requirements(cls, packages: tuple[str, ...]) -> tuple[str, ...]:
+        named = []
         for package in packages:
             _refuse_credentials(package)
             try:
-                Requirement(package)
+                requirement = Requirement(package)
             except InvalidRequirement as error:
+                reason = str(error).partition("\n")[0]
                 raise ValueError(
-                    f"{package!r} is not a requirement such as 'scikit-learn==1.7.2': {error}"
+                    f"{package!r} is not a requirement such as 'scikit-learn==1.7.2': {reason}"
                 ) from None
+            # Markers may choose between several lines of one package, as in a file of requirements.
+            named.append(f"{canonicalize_name(requirement.name)};{requirement.marker or ''}")
+        _refuse_twice(packages, named, "bounds go into one text, such as 'scikit-learn>=1.5,<2'")
         return packages
 
     @field_validator("conda_packages")
     @classmethod
     def _packages_are_specs(cls, packages: tuple[str, ...]) -> tuple[str, ...]:
+        named = []
         for package in packages:
-            if not _CONDA_SPEC.fullmatch(package):
-                raise ValueError(f"{package!r} is not a package of conda such as 'cudatoolkit=11.8'")
+            if (spec := _CONDA_SPEC.fullmatch(package)) is None:
+                raise ValueError(
+                    f"{package!r} is not a package of conda such as 'cudatoolkit=11.8', one in each text"
+                )
+            named.append(spec["name"].lower())
+        _refuse_twice(packages, named, "bounds go into one text, such as 'numpy>=1.26,<3'")
         return packages
 
     @field_validator("conda_channels")
@@ -73,6 +93,7 @@ class Environment(Declaration):
             _refuse_credentials(channel)
             if not _CONDA_CHANNEL.fullmatch(channel):
                 raise ValueError(f"{channel!r} is not a channel of conda such as 'conda-forge'")
+        _refuse_twice(channels, channels, "write it once")
         return channels
 
     @field_validator("dockerfile")
@@ -85,9 +106,21 @@ class Environment(Declaration):
     @field_validator("python_version")
     @classmethod
     def _version_is_major_minor(cls, version: str | None) -> str | None:
-        if version is not None and not re.fullmatch(r"3\.\d{1,2}", version):
-            raise ValueError("python_version is a minor version such as '3.11'")
+        if version is not None and not re.fullmatch(r"3\.[1-9]\d", version):
+            raise ValueError("python_version is a minor version such as '3.11', from '3.10' on")
         return version
+
+    @field_validator("environment_variables")
+    @classmethod
+    def _variables_have_names(cls, variables: dict[str, str]) -> dict[str, str]:
+        for name, value in variables.items():
+            if not is_variable_name(name):
+                raise ValueError(f"{name!r} is not a name for an environment variable")
+            if "\0" in value:
+                raise ValueError(
+                    f"the value of {name} has a NUL character in it, and no variable can have one"
+                )
+        return variables
 
     @model_validator(mode="after")
     def _fields_fit(self) -> Environment:
@@ -106,6 +139,20 @@ class Environment(Declaration):
     def needs_building(self) -> bool:
         """Whether a container of the step needs an image that has to be built."""
         return bool(self.pip_packages or self.conda_packages or self.dockerfile)
+
+
+def is_variable_name(name: str) -> bool:
+    """Whether *name* may name an environment variable."""
+    return name != "" and name == name.strip() and "=" not in name and "\0" not in name
+
+
+def _refuse_twice(texts: Sequence[str], names: Sequence[str], advice: str) -> None:
+    """Refuse two of *texts* that say something of the same of *names*, of which each text has one."""
+    first: dict[str, str] = {}
+    for text, name in zip(texts, names, strict=True):
+        if name in first:
+            raise ValueError(f"{first[name]!r} and {text!r} are of one name; {advice}")
+        first[name] = text
 
 
 def _refuse_credentials(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _DNS_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -81,9 +81,16 @@ def _cpu(given: object) -> str:
 
 
 def _absolute_path(path: str) -> str:
-    if not path.startswith("/") or ":" in path or "\0" in path or ".." in path.split("/"):
-        raise ValueError(f"{path!r} is no absolute path without '..' and ':'")
+    is_plain = path == "/" or (path.startswith("/") and is_inside(path[1:].removesuffix("/")))
+    if not is_plain or ":" in path:
+        raise ValueError(f"{path!r} is no absolute path without '..', '.', '//' and ':'")
     return path
+
+
+def is_inside(path: str) -> bool:
+    """Whether *path* leads into a folder: relative, in its shortest form, and without '..'."""
+    parts = path.split("/")
+    return not any(part in ("", ".", "..") for part in parts) and path.isprintable() and path == path.strip()
 
 
 def _variable(name: str) -> str:
@@ -103,6 +110,7 @@ Namespace = Annotated[str, AfterValidator(_namespace)]
 ObjectName = Annotated[str, AfterValidator(_object_name)]
 QualifiedName = Annotated[str, AfterValidator(_qualified_name)]
 LabelValue = Annotated[str, AfterValidator(_label_value)]
+QueueName = Annotated[str, Field(min_length=1), AfterValidator(_label_value)]
 Amount = Annotated[str, BeforeValidator(_amount)]
 Cpu = Annotated[str, BeforeValidator(_cpu)]
 AbsolutePath = Annotated[str, AfterValidator(_absolute_path)]

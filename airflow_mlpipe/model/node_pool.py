@@ -57,6 +57,8 @@ class NodePool(Declaration):
     def parse(cls, text: str) -> NodePool:
         """The nodes with the labels of *text*. Raises ValueError when it names none."""
         pairs = [pair.strip().partition("=") for pair in text.split(",")]
+        if "=" in text and len({key for key, _, _ in pairs}) < len(pairs):
+            raise ValueError(f"{text!r} names a label twice, and a node has one value of each")
         return cls(
             labels={key: value for key, _, value in pairs} if "=" in text else {POOL_LABEL: text.strip()}
         )

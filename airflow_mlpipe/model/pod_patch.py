@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import Any
 
 STEP_CONTAINER = "base"
 DRIVER_CONTAINER = "drivers"
 """The init container that brings fsspec drivers."""
 
+OUR_LABELS = ("airflow-mlpipe/", "app.kubernetes.io/managed-by")
+"""What the labels begin with by which pods are found again."""
+
 _VARIABLES = ("env", "envFrom")
+
+# What is nearly one of these is a mistake; a field that is not like any may be of a newer Kubernetes.
+_METADATA = ("annotations", "finalizers", "labels", "ownerReferences")
+_SPEC = re.findall(
+    r"\w+",
+    """
+    activeDeadlineSeconds affinity automountServiceAccountToken containers dnsConfig dnsPolicy
+    enableServiceLinks ephemeralContainers hostAliases hostIPC hostNetwork hostPID hostUsers hostname
+    hostnameOverride imagePullSecrets initContainers nodeName nodeSelector os overhead preemptionPolicy
+    priority priorityClassName readinessGates resourceClaims resources restartPolicy runtimeClassName
+    schedulerName schedulingGates securityContext serviceAccount serviceAccountName setHostnameAsFQDN
+    shareProcessNamespace subdomain terminationGracePeriodSeconds tolerations topologySpreadConstraints
+    volumes
+    """,
+)
+_CONTAINER = re.findall(
+    r"\w+",
+    """
+    args command env envFrom image imagePullPolicy lifecycle livenessProbe name ports readinessProbe
+    resizePolicy resources restartPolicy securityContext startupProbe stdin stdinOnce
+    terminationMessagePath terminationMessagePolicy tty volumeDevices volumeMounts workingDir
+    """,
+)
 
 # Lists of a pod that are merged by the key of their items; others are replaced.
 # https://kubernetes.io/docs/tasks/manage-kubernetes-objects/update-api-object-kubectl-patch/
@@ -45,26 +73,49 @@ def checked_patch(patch: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"a patch is plain JSON: {error}") from None
     merged({}, parts)
     metadata, spec = parts.get("metadata", {}), parts.get("spec", {})
-    containers = [item for item in spec.get("containers") or () if item["name"] == STEP_CONTAINER]
-    drivers = [item for item in spec.get("initContainers") or () if item["name"] == DRIVER_CONTAINER]
-    for where, given, fixed in (
-        ("metadata", metadata, ("name", "generateName", "namespace")),
-        ("spec", spec, ("restartPolicy",)),
-        *(
-            (f"container {STEP_CONTAINER!r}", container, ("image", "command", "args"))
-            for container in containers
-        ),
-    ):
-        if found := [field for field in fixed if field in given]:
-            raise ValueError(f"{where}: {found[0]} is not for a patch to change")
-    for container in (*containers, *drivers):
-        if found := [field for field in _VARIABLES if field in container]:
-            raise ValueError(
-                f"container {container['name']!r}: {found[0]} is not for a patch to change, because other "
-                "variables may make another output; use environment_variables of the environment or of the "
-                "step, and secrets of the target for what a Secret holds"
-            )
+    _check_fields("metadata", metadata, _METADATA, ("name", "generateName", "namespace"))
+    _check_labels(metadata.get("labels"))
+    _check_fields("spec", spec, _SPEC, ("restartPolicy",))
+    for container in spec.get("containers") or ():
+        _check_container(container, STEP_CONTAINER, ("image", "command", "args"))
+    for container in spec.get("initContainers") or ():
+        _check_container(container, DRIVER_CONTAINER, ())
     return parts
+
+
+def _check_fields(
+    where: str, given: Mapping[str, Any], known: Collection[str], fixed: Collection[str] = ()
+) -> None:
+    """Refuse what is *fixed*, and what is nearly one of the *known* fields; a cluster passes over those."""
+    for field in given:
+        if field in fixed:
+            raise ValueError(f"{where}: {field} is not for a patch to change")
+        near = difflib.get_close_matches(str(field), known, n=1, cutoff=0.85)
+        if near and field not in known:
+            raise ValueError(f"{where}: there is no field {field!r}: did you mean {near[0]!r}?")
+
+
+def _check_labels(labels: object) -> None:
+    ours = [key for key in labels if str(key).startswith(OUR_LABELS)] if isinstance(labels, Mapping) else []
+    if ours:
+        raise ValueError(f"labels: {ours[0]!r} is not for a patch to change: pods are found by it")
+
+
+def _check_container(container: Mapping[str, Any], ours: str, fixed: Collection[str]) -> None:
+    """Refuse what a patch may not say of the container that is called *ours*, and of another one."""
+    where = f"container {container['name']!r}"
+    if container["name"] != ours:
+        _check_fields(where, container, _CONTAINER)
+        if not container.get("image"):
+            raise ValueError(f"{where} has no image; that of the target to be patched here is {ours!r}")
+        return
+    _check_fields(where, container, _CONTAINER, fixed)
+    if found := [field for field in _VARIABLES if field in container]:
+        raise ValueError(
+            f"{where}: {found[0]} is not for a patch to change, because other variables may make another "
+            "output; use environment_variables of the environment or of the step, and secrets of the target "
+            "for what a Secret holds"
+        )
 
 
 def merged(pod: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

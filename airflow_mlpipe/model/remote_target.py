@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from airflow_mlpipe.model.compute import ComputeTarget, Interpreter
+from airflow_mlpipe.model.compute import ComputeTarget, Interpreter, Name, Quantity
 
 
 class RemoteTarget(ComputeTarget):
@@ -19,10 +19,10 @@ class RemoteTarget(ComputeTarget):
     """
 
     type: Literal["remote"] = "remote"
-    ssh_conn_id: Annotated[str, Field(min_length=1)]
+    ssh_conn_id: Name
     folder: str = "~/.mlpipe"
     python: Interpreter = "python3"
-    patience_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 300.0
+    patience_seconds: Annotated[Quantity, Field(gt=0)] = 300.0
 
     def __init__(self, name: str = "remote", **values: Any) -> None:
         super().__init__(name=name, **values)
@@ -30,6 +30,10 @@ class RemoteTarget(ComputeTarget):
     @field_validator("folder")
     @classmethod
     def _folder_is_a_place(cls, folder: str) -> str:
-        if not folder.isprintable() or not folder.startswith(("/", "~/")) or folder.strip("/~.") == "":
-            raise ValueError("folder is an absolute path of the machine, or one below '~/'")
+        is_plain = folder.isprintable() and folder == folder.strip() and ".." not in folder.split("/")
+        if not is_plain or not folder.startswith(("/", "~/")) or folder.strip("/~.") == "":
+            raise ValueError(
+                f"{folder!r} is no folder for attempts: write an absolute path of the machine, or one below "
+                "'~/', without '..'"
+            )
         return folder.rstrip("/")

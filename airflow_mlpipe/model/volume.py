@@ -9,7 +9,7 @@ from pydantic import field_validator
 
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.model.declaration import Declaration
-from airflow_mlpipe.model.kubernetes_texts import AbsolutePath, Amount, ObjectName
+from airflow_mlpipe.model.kubernetes_texts import AbsolutePath, Amount, ObjectName, is_inside
 
 # What the container has of its own accord; see targets/kubernetes/pod.py.
 _OURS = ("/mlpipe", "/mlpipe-parcel", "/mlpipe-drivers")
@@ -37,11 +37,16 @@ class Volume(Declaration):
         super().__init__(**values)
         if len([kind for kind in _KINDS if getattr(self, kind) is not None]) != 1:
             raise DefinitionError(f"Volume at {self.mount_path}: give exactly one of {', '.join(_KINDS)}")
+        if self.scratch is not None and (self.read_only or self.sub_path is not None):
+            field = "read_only" if self.read_only else "sub_path"
+            raise DefinitionError(
+                f"Volume at {self.mount_path}: scratch is an empty folder to write to; leave {field} out"
+            )
 
     @field_validator("mount_path")
     @classmethod
     def _path_is_free(cls, path: str) -> str:
-        if any(path == folder or path.startswith(f"{folder}/") for folder in _OURS) or not path.strip("/"):
+        if any(f"{path}/".startswith(f"{folder}/") for folder in _OURS) or path == "/":
             raise ValueError(f"{path!r} belongs to the container; mount the volume elsewhere")
         return path.rstrip("/")
 
@@ -55,6 +60,6 @@ class Volume(Declaration):
     @field_validator("sub_path")
     @classmethod
     def _sub_path_stays_inside(cls, path: str | None) -> str | None:
-        if path is not None and (not path or path.startswith("/") or ".." in path.split("/")):
-            raise ValueError(f"{path!r} is no path inside the volume: it is relative, and has no '..'")
+        if path is not None and not is_inside(path):
+            raise ValueError(f"{path!r} is no path inside the volume: write one such as 'models/v1'")
         return path

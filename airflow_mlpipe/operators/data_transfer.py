@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.bases.operator import get_merged_defaults
 from airflow.sdk.definitions._internal.mixins import ResolveMixin
+from airflow.sdk.definitions.mappedoperator import OperatorPartial
 from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_mlpipe.errors import DefinitionError
-from airflow_mlpipe.model.compute import ComputeTarget
+from airflow_mlpipe.model.compute import ComputeTarget, LocalTarget
 from airflow_mlpipe.model.dataset import Dataset, SourceDataset
 from airflow_mlpipe.model.datastore import Address, Datastore, address_of, is_place
 from airflow_mlpipe.operators.python_script import task_id_from
+from airflow_mlpipe.pipeline import catalog
 from airflow_mlpipe.pipeline.dataflow import Dataflow
 from airflow_mlpipe.pipeline.functions.values import DATA
 from airflow_mlpipe.pipeline.xcom import allow_references
-from airflow_mlpipe.sensors.output_reuse import placement_of
 
 if TYPE_CHECKING:
     from airflow_mlpipe.pipeline.transferring import Transfer
@@ -42,7 +44,8 @@ class DataTransferStep(BaseOperator):
     :param mirror: also delete at the destination what the source has not.
     :param dry_run: only log what would be copied and deleted. Default is True for the first run of a mirror,
         which somebody should look at, and False for anything else.
-    :param compute_target: the target, or its name, whose Airflow queue and pool the task takes.
+    :param compute_target: a local target, or its name, whose Airflow queue and pool the task takes. The files
+        pass through the worker, so that another target is refused, and not heeded in ``default_args``.
     :param name: SDK v1's name of a step; it becomes the task id when ``task_id`` is not given.
     :param source_data_reference: SDK v1's word for ``source``.
     :param destination_data_reference: SDK v1's word for ``destination``.
@@ -69,7 +72,9 @@ class DataTransferStep(BaseOperator):
         task_id = task_id or task_id_from(name or "transfer")
         if name is not None:
             kwargs.setdefault("task_display_name", name)
-        super().__init__(task_id=task_id, **{**placement_of(compute_target), **kwargs})
+        default = (kwargs.get("default_args") or {}).get("compute_target")  # of the DAG, or of a task group
+        placed = _placed_by(compute_target, f"step {task_id!r}", is_default=compute_target is default)
+        super().__init__(task_id=task_id, **{**placed, **kwargs})
         self.source = self._one("source", source, source_data_reference)
         self.destination = self._one("destination", destination, destination_data_reference)
         self.mirror = mirror
@@ -78,6 +83,17 @@ class DataTransferStep(BaseOperator):
         self._check()
         if self.has_dag():
             self._join_dag()
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """Part of the arguments, for ``.expand()``; queue and pool of the target are for all instances."""
+        partial = super().partial(**kwargs)
+        defaults, _ = get_merged_defaults(partial.kwargs["dag"], partial.kwargs["task_group"], None, None)
+        default = defaults.get("compute_target")
+        given = kwargs.get("compute_target", default)
+        placed = _placed_by(given, f"step {partial.kwargs['task_id']!r}", is_default=given is default)
+        partial.kwargs.update({name: value for name, value in placed.items() if name not in kwargs})
+        return partial
 
     @property
     def who(self) -> str:
@@ -173,3 +189,19 @@ class DataTransferStep(BaseOperator):
         if not self._joined:
             self._joined = True
             Dataflow.of(self.dag).join(self.dag, self.task_id, arguments=(), inputs=[self.source], outputs=())
+
+
+def _placed_by(given: ComputeTarget | str | None, who: str, *, is_default: bool) -> dict[str, Any]:
+    """What the target that is *given* says to Airflow's scheduler of a task that runs in the worker.
+
+    Raises DefinitionError for one that is not the worker's machine, unless it is the default of all steps.
+    """
+    target = catalog.compute_target(given)
+    if isinstance(target, LocalTarget):
+        return target.task_arguments
+    if is_default:
+        return {}
+    raise DefinitionError(
+        f"{who}: compute target {target.name!r} is of type {target.type!r}, and a transfer passes through "
+        "the Airflow worker; leave compute_target out, or name a local one whose queue and pool it is to take"
+    )

@@ -178,6 +178,7 @@ class StepOperator(OutputReuseSensor):
                 held[0].leave()
             raise
         self._trigger = self._left
+        production.leave(attempt)
         for lease in held:
             lease.leave()
         return PokeReturnValue(False)

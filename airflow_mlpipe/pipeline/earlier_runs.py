@@ -17,6 +17,7 @@ _STATUS: dict[RunStatus, Literal["Running", "Completed", "Failed"]] = {
     "running": "Running",
     "succeeded": "Completed",
     "failed": "Failed",
+    "marked": "Completed",
 }
 
 

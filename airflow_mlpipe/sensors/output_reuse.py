@@ -117,7 +117,7 @@ class OutputReuseSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         self.target = catalog.compute_target(compute_target)
-        kwargs = {"multiple_outputs": True, **_placement(self.target), **kwargs}
+        kwargs = {"multiple_outputs": True, **self.placed_by(self.target), **kwargs}
         super().__init__(task_id=task_id, mode=mode, poke_interval=poke_interval, **kwargs)
         self.entry = entry
         self.arguments = arguments if not isinstance(arguments, tuple) else list(arguments)
@@ -151,8 +151,16 @@ class OutputReuseSensor(BaseSensorOperator):
     @classmethod
     def partial(cls, **kwargs: Any) -> PartialStep:
         """Part of the arguments, for ``.expand()``; each mapped instance has its own fingerprint."""
-        placed = placement_of(kwargs.get("compute_target"))
-        return PartialStep.of(super().partial(**{**placed, **kwargs}))
+        return PartialStep.of(super().partial(**kwargs), given=kwargs)
+
+    @classmethod
+    def placed_by(cls, target: ComputeTarget) -> dict[str, Any]:
+        """The arguments of a task that *target* brings along, for Airflow's scheduler.
+
+        What only waits for a step takes no slot from those that run.
+        """
+        names = ("pool", "pool_slots", "queue") if cls.runs_the_step else ("queue",)
+        return {name: value for name, value in target.task_arguments.items() if name in names}
 
     def run_after(self, *steps: Any) -> None:
         """Run after *steps* although no data says so (SDK v1's ``run_after``)."""
@@ -304,14 +312,3 @@ def _mistakes_are_final() -> Iterator[None]:
         yield
     except DefinitionError as error:
         raise AirflowFailException(str(error)) from error
-
-
-def placement_of(compute_target: ComputeTarget | str | None) -> dict[str, Any]:
-    """What Airflow's scheduler is to know of the target of a step that is mapped. Raises DefinitionError."""
-    return _placement(catalog.compute_target(compute_target))
-
-
-def _placement(target: ComputeTarget) -> dict[str, Any]:
-    """Where Airflow's scheduler is to put a task of *target*, as far as the target says."""
-    chosen = {"pool": target.pool, "pool_slots": target.pool_slots, "queue": target.queue}
-    return {name: value for name, value in chosen.items() if value is not None}

@@ -17,12 +17,13 @@ from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import run_record_key, run_records_prefix
 from airflow_mlpipe.store.manifest import ManifestPin
 
-RunStatus = Literal["running", "succeeded", "failed"]
+RunStatus = Literal["running", "succeeded", "failed", "marked"]
 
 _RAN: dict[RunStatus, str] = {
     "running": "began to run, of which no end is recorded",
     "succeeded": "ran",
     "failed": "ran and failed",
+    "marked": "ran until somebody marked its task as done, so that its outputs are not sealed",
 }
 
 
@@ -51,7 +52,8 @@ class RunRecord(_Document):
     """One task instance. *map_index* is -1 for a task that is not mapped; times are seconds since the epoch.
 
     - *status* is "running" from the decision to run until the step has ended; a record that stays so belongs
-      to a worker that was lost;
+      to a worker that was lost. It is "marked" when the step was ended because somebody marked its task as
+      succeeded or skipped;
     - *action*, *reasons*: the decision;
     - *fingerprint*: of the recipe; *attempt*: what made the outputs that were handed on, "" before there are
       any; *sealed*: whether other runs may reuse them;
@@ -134,8 +136,8 @@ class RunRecords:
         key = run_record_key(record.dag_id, record.run_id, record.task_id, record.map_index)
         self._datastore.write(key, _raw(record))
 
-    def fail(self, instance: ProducerReference, try_number: int, at: float) -> None:
-        """Note that a try failed at *at*, in seconds since the epoch, if its record says that it still runs.
+    def end(self, instance: ProducerReference, try_number: int, status: RunStatus, at: float) -> None:
+        """Note how a try ended at *at*, in seconds since the epoch, if its record says that it still runs.
 
         Raises DocumentError when the record is unreadable.
         """
@@ -145,8 +147,8 @@ class RunRecords:
             return
         record = _parse(data, key)
         if (record.status, record.try_number) == ("running", try_number):
-            failed = record.model_copy(update={"status": "failed", "finished_at": at})
-            self._datastore.swap(key, data, _raw(failed))  # a later try may write its own meanwhile
+            ended = record.model_copy(update={"status": status, "finished_at": at})
+            self._datastore.swap(key, data, _raw(ended))  # a later try may write its own meanwhile
 
     def read(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> RunRecord | None:
         """The record of a task instance, None when there is none; DocumentError when it is unreadable."""

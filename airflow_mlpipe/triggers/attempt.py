@@ -12,14 +12,15 @@ from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_mlpipe.errors import MLPipeError
+from airflow_mlpipe.errors import MLPipeError, StoreError
 from airflow_mlpipe.model.kubernetes_target import KubernetesTarget
 from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.pipeline.datastores import know_datastores
 from airflow_mlpipe.pipeline.identity import TaskIdentity
 from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.layout import copies_key
 from airflow_mlpipe.store.lease import Lease, Leases
-from airflow_mlpipe.store.run_record import RunRecords
+from airflow_mlpipe.store.run_record import RunRecords, RunStatus
 from airflow_mlpipe.targets.kubernetes.api_call import Refusal
 from airflow_mlpipe.targets.kubernetes.async_cluster import AsyncCluster
 from airflow_mlpipe.targets.kubernetes.bookmark import Bookmark
@@ -41,6 +42,7 @@ RENEWALS_PER_DURATION = 3
 # Airflow waits 30 s for on_kill, and for an overdue step as long as its TRIGGER_SECONDS say.
 END_SECONDS = 25.0
 _PATIENCE_WHEN_ENDING_SECONDS = 20.0  # with an API that does not answer
+_CLEAR_SECONDS = 4.0
 
 
 class AttemptTrigger(BaseTrigger):
@@ -141,7 +143,8 @@ class AttemptTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """End the step, when its task was marked as failed or succeeded, or cleared.
 
-        It takes END_SECONDS at the most. A lease stays when that fails: who takes it over finds the attempt.
+        It takes a few seconds more than END_SECONDS at the most. A lease stays when that fails: who takes it
+        over finds the attempt.
         """
         try:
             await asyncio.wait_for(self._end(), END_SECONDS)
@@ -149,6 +152,9 @@ class AttemptTrigger(BaseTrigger):
             log.warning(
                 "Pod %s may still be there, it could not be ended: %s", pod_name(self.attempt), _what(error)
             )
+            return
+        # A thread goes on when nobody waits for it any more, and has all the time that many copies take.
+        await asyncio.wait({asyncio.create_task(self._clear())}, timeout=_CLEAR_SECONDS)
 
     async def _event(self) -> dict[str, Any]:
         seconds = None if self.deadline is None else max(0.0, self.deadline - time.time())
@@ -199,7 +205,7 @@ class AttemptTrigger(BaseTrigger):
             await asyncio.to_thread(bookmark.move, reader.position)
 
     async def _end(self) -> None:
-        """Delete the pod, let others have the leases, and record that the step has failed."""
+        """Delete the pod, let others have the leases, and record how the step has ended."""
         async with self._reached(Persistence(_PATIENCE_WHEN_ENDING_SECONDS)) as cluster:
             if (sighting := await cluster.pod(pod_name(self.attempt))) is not None:
                 await cluster.delete(sighting)
@@ -207,7 +213,33 @@ class AttemptTrigger(BaseTrigger):
             if (lease := await self._resumed(name)) is not None:
                 await asyncio.to_thread(lease.release)
         records, instance = RunRecords(await self._store()), ProducerReference(**self.instance)
-        await asyncio.to_thread(records.fail, instance, self.try_number, time.time())
+        status: RunStatus = "marked" if await self._is_marked_as_done() else "failed"
+        await asyncio.to_thread(records.end, instance, self.try_number, status, time.time())
+
+    async def _clear(self) -> None:
+        """Take away the inputs that were copied for the attempt; nothing needs them any more."""
+        try:
+            await asyncio.to_thread((await self._store()).delete_tree, copies_key(self.attempt))
+        except StoreError as error:
+            log.warning("The copies of inputs of attempt %s could not be removed: %s", self.attempt, error)
+
+    async def _is_marked_as_done(self) -> bool:
+        """Whether somebody has marked the task as succeeded or skipped, as far as Airflow tells."""
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        task = ProducerReference(**self.instance)
+        try:
+            states = await asyncio.to_thread(
+                RuntimeTaskInstance.get_task_states,
+                dag_id=task.dag_id,
+                map_index=task.map_index,
+                task_ids=[task.task_id],
+                run_ids=[task.run_id],
+            )
+        except Exception as error:  # of the connection to the API server
+            log.warning("Airflow does not tell the state of %s: %s", task, _what(error))
+            return False
+        return any(state in ("success", "skipped") for state in states.get(task.run_id, {}).values())
 
     async def _keep_lease(self, name: str) -> None:
         """Renew a lease for as long as it is ours."""

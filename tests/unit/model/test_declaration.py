@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from airflow_mlpipe import Command, Environment, LocalTarget, PipelineParameter, Script
+from airflow_mlpipe import Command, Environment, LocalTarget, PipelineParameter, RemoteTarget, Script
 from airflow_mlpipe.errors import DefinitionError
 from airflow_mlpipe.model.declaration import checked_name
 
@@ -39,8 +39,14 @@ def test_any_other_name_is_refused_with_the_rule(name: object) -> None:
         (lambda: Environment(pip_packages=["a b"]), r"'a b' is not a requirement such as"),
         (lambda: LocalTarget(pool_slots="many"), r"LocalTarget.pool_slots: .* \(given: 'many'\)"),
         (lambda: LocalTarget(pool_slots=True), r"LocalTarget.pool_slots: .* \(given: True\)"),
-        (lambda: LocalTarget(""), "LocalTarget.name: it is empty: write at least one character"),
-        (lambda: LocalTarget(python="python3"), "python is the absolute path of an interpreter"),
+        (lambda: LocalTarget(""), "LocalTarget.name: '' is no name: write at least one character"),
+        (lambda: RemoteTarget(ssh_conn_id=" "), "RemoteTarget.ssh_conn_id: ' ' is no name"),
+        (lambda: RemoteTarget(ssh_conn_id="a", folder="~/x/../.."), "'~/x/../..' is no folder for attempts"),
+        (lambda: RemoteTarget(ssh_conn_id="a", patience_seconds=True), r"patience_seconds: .* \(given: True"),
+        (
+            lambda: LocalTarget(python="python3"),
+            "LocalTarget.python: 'python3' is a name; write the absolute path",
+        ),
         (lambda: PipelineParameter("lr", [1]), "a parameter's default is a str, int, float, bool or None"),
         (lambda: PipelineParameter("l r"), "parameter name 'l r' is not valid"),
         (lambda: Command(argv="Rscript fit.R"), "no shell splits a text"),

@@ -57,7 +57,16 @@ def test_a_target_in_yaml_is_the_one_in_python() -> None:
     ("fields", "sentence"),
     [
         ({"docker_url": "trainer:2375"}, "'trainer:2375' is no address of an engine"),
-        ({"docker_conn_id": ""}, "docker_conn_id"),
+        ({"docker_conn_id": " "}, "DockerTarget.docker_conn_id: ' ' is no name"),
+        ({"pool": ""}, "DockerTarget.pool: '' is no name: write at least one character"),
+        ({"queue": "far "}, "DockerTarget.queue: 'far ' is no name"),
+        ({"cost_per_hour": True}, "DockerTarget.cost_per_hour: "),
+        ({"cost_per_hour": "3"}, "DockerTarget.cost_per_hour: "),
+        ({"python": "python3 -u"}, "'python3 -u' is no interpreter"),
+        (
+            {"tls_directory": "/keys", "docker_url": "unix:///run/docker.sock"},
+            "DockerTarget.tls_directory: the engine at 'unix:///run/docker.sock' asks for no keys",
+        ),
         ({"tls_directory": "keys"}, "'keys' is no absolute path"),
         ({"cpus": 0}, "cpus"),
         ({"cpus": float("nan")}, "cpus"),
@@ -71,16 +80,23 @@ def test_a_target_in_yaml_is_the_one_in_python() -> None:
         ({"gpus": "one"}, "write a number, 'all', or the ids"),
         ({"gpus": True}, "write a number, 'all', or the ids"),
         ({"gpus": ["0", ""]}, "write a number, 'all', or the ids"),
+        ({"gpus": []}, "write a number, 'all', or the ids"),
+        ({"gpus": ["0,1"]}, "write a number, 'all', or the ids"),
+        ({"gpus": ["0", "all"]}, "write a number, 'all', or the ids"),
+        ({"gpus": ["0", "0"]}, "a GPU is named twice in ['0', '0']"),
         ({"network": "two words"}, "'two words' is no name of a network"),
         ({"user": "root"}, "'root' is not UID:GID"),
         ({"user": "1000"}, "'1000' is not UID:GID"),
         ({"volumes": ["data"]}, "'data' is no volume"),
         ({"volumes": ["/data:data"]}, "'/data:data' is no volume"),
         ({"volumes": ["/data:/data:rw:z"]}, "'/data:/data:rw:z' is no volume"),
+        ({"volumes": ["/data:/data "]}, "'/data:/data ' is no volume"),
+        ({"volumes": ["/data:/mlpipe/code"]}, "'/data:/mlpipe/code' would hide what a step is started with"),
         ({"volumes": ["/:/"]}, "would hide the whole image"),
         ({"volumes": ["/a:/x", "/b:/x/"]}, "two volumes have the target '/x'"),
         ({"host_config": {"cap_add": ["ALL"]}}, "'cap_add' is no option of HostConfig"),
         ({"host_config": {"Memory": 1}}, "Memory cannot be patched; set memory"),
+        ({"host_config": {"MEMORY": 1}}, "MEMORY cannot be patched; set memory"),
         ({"host_config": {"Binds": ["/:/host"]}}, "Binds cannot be patched; set volumes"),
         ({"host_config": {"AutoRemove": True}}, "AutoRemove cannot be patched"),
         ({"host_config": {"Sysctls": {1, 2}}}, "must be plain JSON"),
@@ -91,6 +107,13 @@ def test_a_wrong_field_is_refused_with_a_sentence(fields: dict[str, Any], senten
     with pytest.raises(DefinitionError) as refused:
         DockerTarget(**fields)
     assert sentence in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["https://me:s3cret@trainer:2376", "tcp://me:s3cret@trainer:2376/path"])
+def test_a_password_in_an_address_is_refused_and_not_repeated(url: str) -> None:
+    with pytest.raises(DefinitionError, match="the address has a password in it") as refused:
+        DockerTarget(docker_url=url)
+    assert "s3cret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

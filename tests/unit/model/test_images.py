@@ -107,6 +107,26 @@ def test_a_dockerfile_that_needs_more_than_its_text_is_refused(text: str, senten
     [
         ({"image": "a", "dockerfile": "FROM a"}, "leave image out"),
         ({"conda_channels": ["conda-forge"]}, "conda_channels without conda_packages"),
+        (
+            {"conda_packages": ["a b"]},
+            "'a b' is not a package of conda such as 'cudatoolkit=11.8', one in each",
+        ),
+        ({"conda_packages": ["a="]}, "'a=' is not a package of conda"),
+        ({"conda_packages": ["a,b"]}, "'a,b' is not a package of conda"),
+        ({"conda_packages": ["a "]}, "'a ' is not a package of conda"),
+        ({"conda_packages": [""]}, "'' is not a package of conda"),
+        (
+            {"conda_packages": ["a=1", "x::A=2"]},
+            "'a=1' and 'x::A=2' are of one name; bounds go into one text",
+        ),
+        ({"conda_packages": ["a"], "conda_channels": ["c", "c"]}, "'c' and 'c' are of one name"),
+        ({"pip_packages": [""]}, "'' is not a requirement such as"),
+        ({"pip_packages": ["x==1", "x==2"]}, "'x==1' and 'x==2' are of one name; bounds go into one text"),
+        ({"pip_packages": ["X_y", "x-y"]}, "'X_y' and 'x-y' are of one name"),
+        ({"python_version": "3.9"}, "from '3.10' on"),
+        ({"environment_variables": {"": "1"}}, "'' is not a name for an environment variable"),
+        ({"environment_variables": {"A=B": "1"}}, "'A=B' is not a name for an environment variable"),
+        ({"environment_variables": {"A": "a\0b"}}, "the value of A has a NUL character in it"),
         ({"conda_packages": ["--help"]}, "'--help' is not a package of conda"),
         ({"conda_packages": ["a; rm -rf /"]}, "is not a package of conda"),
         ({"conda_packages": ["a"], "conda_channels": ["-c"]}, "'-c' is not a channel of conda"),
@@ -134,6 +154,19 @@ def test_credentials_in_a_url_are_refused_and_not_repeated(fields: dict[str, Any
     with pytest.raises(DefinitionError, match="a URL has credentials in it") as refused:
         Environment(**fields)
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "package",
+    ["a", "a=1.0", "a==1.0=py_0", "a 1.0", "a 1.0 py_0", "a >=1,<2", "a!=1.5", "a=1.*", "x::a=1", "a>=1|0.9"],
+)
+def test_a_package_of_conda_is_written_as_conda_writes_it(package: str) -> None:
+    assert Environment(conda_packages=[package]).conda_packages == (package,)
+
+
+def test_markers_choose_between_two_versions_of_a_package() -> None:
+    packages = ("a==1; python_version < '3.11'", "a==2; python_version >= '3.11'")
+    assert Environment(pip_packages=packages).pip_packages == packages
 
 
 def test_a_url_without_credentials_is_a_package() -> None:

@@ -174,6 +174,23 @@ def test_a_step_is_no_root_unless_that_is_asked_for() -> None:
         ({"gpus": -1}, "KubernetesTarget.gpus: "),
         ({"gpus": True}, "KubernetesTarget.gpus: "),
         ({"gpu_resource": "nvidia gpu"}, "'nvidia gpu' is no key"),
+        ({"gpu_resource": "gpu", "gpus": 1}, "'gpu' is no resource of devices such as 'nvidia.com/gpu'"),
+        ({"gpu_resource": "amd.com/gpu"}, "'amd.com/gpu' without gpus; say how many, such as gpus=1"),
+        ({"kubernetes_conn_id": ""}, "KubernetesTarget.kubernetes_conn_id: '' is no name"),
+        ({"cluster_context": " "}, "KubernetesTarget.cluster_context: ' ' is no name"),
+        ({"labels": {"airflow-mlpipe/attempt": "a"}}, "'airflow-mlpipe/attempt' belongs to this package"),
+        (
+            {"labels": {"kueue.x-k8s.io/queue-name": "a"}, "kueue_queue": "b"},
+            "labels: kueue.x-k8s.io/queue-name is 'a', and kueue_queue is 'b'; leave one",
+        ),
+        ({"kueue_queue": ""}, "KubernetesTarget.kueue_queue: it is empty"),
+        ({"image_pull_secrets": ["a", "b", "a"]}, "image_pull_secrets: 'a' is there twice"),
+        ({"tolerations": ["a=b", "a=b"]}, "tolerations: 'a=b' is there twice"),
+        ({"node_pool": "zone=a,zone=b"}, "'zone=a,zone=b' names a label twice"),
+        ({"run_as_user": True}, "KubernetesTarget.run_as_user: "),
+        ({"run_as_user": 7, "run_as_root": True}, "user 7 of run_as_user is not root; leave one"),
+        ({"secrets": {"MLPIPE_PRIVATE": "a/b"}}, "'MLPIPE_PRIVATE' belongs to this package"),
+        ({"schedule_timeout": True}, "schedule_timeout: write a number of seconds"),
         ({"namespace": "Training"}, "'Training' is no namespace"),
         ({"namespace": "a\n"}, "is no namespace"),
         ({"service_account": "a b"}, "'a b' is no name of an object"),
@@ -207,6 +224,16 @@ def test_a_step_is_no_root_unless_that_is_asked_for() -> None:
             {"volumes": [{"mount_path": "/mlpipe/code", "claim": "a"}]},
             "'/mlpipe/code' belongs to the container",
         ),
+        ({"volumes": [{"mount_path": "//mlpipe", "claim": "a"}]}, "'//mlpipe' is no absolute path"),
+        ({"volumes": [{"mount_path": "//", "claim": "a"}]}, "'//' is no absolute path"),
+        ({"volumes": [{"mount_path": "/a ", "claim": "a"}]}, "'/a ' is no absolute path"),
+        ({"volumes": [{"mount_path": "/a", "claim": "a", "sub_path": "b//c"}]}, "no path inside the volume"),
+        ({"volumes": [{"mount_path": "/a", "claim": "a", "sub_path": " "}]}, "no path inside the volume"),
+        (
+            {"volumes": [{"mount_path": "/a", "scratch": "1Gi", "read_only": True}]},
+            "Volume at /a: scratch is an empty folder to write to; leave read_only out",
+        ),
+        ({"volumes": [{"mount_path": "/a", "scratch": "1Gi", "sub_path": "b"}]}, "leave sub_path out"),
         ({"volumes": [{"mount_path": "/", "claim": "a"}]}, "'/' belongs to the container"),
         (
             {"volumes": [{"mount_path": "/a", "nfs": "/exports"}]},
@@ -259,12 +286,31 @@ def test_a_step_is_no_root_unless_that_is_asked_for() -> None:
             {"pod_patch": {"spec": {"initContainers": [{"name": "drivers", "env": None}]}}},
             "container 'drivers': env is not for a patch",
         ),
+        (
+            {"pod_patch": {"metadata": {"labels": {"airflow-mlpipe/attempt": "b"}}}},
+            "labels: 'airflow-mlpipe/attempt' is not for a patch to change",
+        ),
+        (
+            {"pod_patch": {"spec": {"containers": [{"name": "bse", "tty": True}]}}},
+            "container 'bse' has no image; that of the target to be patched here is 'base'",
+        ),
+        ({"pod_patch": {"spec": {"nodeSelctor": {}}}}, "spec: .* 'nodeSelctor': did you mean 'nodeSelector'"),
+        ({"pod_patch": {"metadata": {"label": {}}}}, "metadata: .* 'label': did you mean 'labels'"),
+        (
+            {"pod_patch": {"spec": {"containers": [{"name": "base", "volumeMount": []}]}}},
+            "container 'base': there is no field 'volumeMount': did you mean 'volumeMounts'",
+        ),
         ({"memroy": "1Gi"}, "KubernetesTarget.memroy: there is no such field: did you mean 'memory'"),
     ],
 )
 def test_a_mistake_is_told_with_its_field_and_value(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(DefinitionError, match=sentence):
         KubernetesTarget(**fields)
+
+
+def test_a_patch_may_have_a_field_of_a_newer_kubernetes() -> None:
+    patch = {"spec": {"quantumLeap": True, "containers": [{"name": "base", "warpFactor": 9}]}}
+    assert KubernetesTarget(pod_patch=patch).pod_patch == patch
 
 
 def test_a_patch_may_bring_a_container_with_variables_of_its_own() -> None:

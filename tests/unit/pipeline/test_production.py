@@ -105,6 +105,16 @@ def test_what_was_left_to_the_triggerer_is_gone_on_with_only_if_nothing_changed_
     assert ("terminate", successor(IDENTITY.attempt, 1)) in verbs.asked
 
 
+def test_a_worker_that_leaves_an_attempt_to_the_triggerer_keeps_nothing_of_it(tmp_path: Path) -> None:
+    made = production(tmp_path, GPU, Verbs("running"), None)
+    places = made._places(IDENTITY.attempt)
+    launched(made, IDENTITY.attempt, "new")
+    (places.scratch / "attempt").mkdir(parents=True)
+    made.leave(IDENTITY.attempt)
+    assert not places.scratch.exists()
+    assert places.directory.read_spec().fingerprint == "new"
+
+
 def test_a_target_that_stays_silent_is_tried_again_and_what_may_still_run_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

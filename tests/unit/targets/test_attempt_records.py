@@ -66,6 +66,30 @@ def test_a_result_that_was_fetched_has_everything_before_it(
     assert attempt.result_path.read_bytes() == attempt.metrics_path.read_bytes() == b"late"
 
 
+def test_the_records_of_an_attempt_that_is_over_are_brought_once(
+    store: Datastore, attempt: AttemptDirectory
+) -> None:
+    read: list[str] = []
+
+    class Counting(Datastore):
+        def read(self, key: str) -> bytes | None:
+            read.append(key.removeprefix(f"{PREFIX}/"))
+            return store.read(key)
+
+    records = AttemptRecords(Counting(store._folder))
+    store.write(f"{PREFIX}/result.json", b"first")
+    records.fetch(attempt)
+    assert "metrics.jsonl" in read
+    read.clear()
+    records.fetch(attempt)
+    assert read == ["result.json"]
+    # An attempt that began anew has other records.
+    store.write(f"{PREFIX}/result.json", b"second")
+    store.write(f"{PREFIX}/metrics.jsonl", b"second")
+    records.fetch(attempt)
+    assert attempt.result_path.read_bytes() == attempt.metrics_path.read_bytes() == b"second"
+
+
 def test_a_datastore_on_a_disk_has_the_records_at_their_place(tmp_path: Path) -> None:
     store = Datastore.open(str(tmp_path))
     path = store.local_path(PREFIX)

@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk.configuration import conf
+from airflow.sdk.execution_time import task_runner
 
 from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.operators.step import TRIGGER_SECONDS
 from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.layout import attempt_prefix, copies_key
 from airflow_mlpipe.store.lease import Lease, Leases
 from airflow_mlpipe.store.run_record import RunRecord, RunRecords
 from airflow_mlpipe.triggers import attempt as module
@@ -144,6 +147,54 @@ def test_a_deferred_step_that_is_ended_is_on_record_as_failed_and_a_later_try_is
     assert record is not None
     assert (record.status, record.finished_at is None) == (status, status == "running")
     assert Leases(store).current(LEASE) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [("success", "marked"), ("skipped", "marked"), ("failed", "failed"), (None, "failed")],
+)
+@pytest.mark.parametrize("map_index", [-1, 3])
+def test_a_deferred_step_that_was_marked_as_done_is_on_record_as_that(
+    store: Datastore,
+    tmp_path: Path,
+    empty_cluster: int,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str | None,
+    status: str,
+    map_index: int,
+) -> None:
+    name = "t" if map_index < 0 else f"t_{map_index}"
+
+    class ToldByAirflow:
+        """What the triggerer's process says to those that ask."""
+
+        def send(self, question: Any) -> Any:
+            assert (question.dag_id, question.run_ids, question.task_ids) == ("d", ["r"], ["t"])
+            assert question.map_index == map_index
+            return SimpleNamespace(task_states={"r": {name: state}})
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", ToldByAirflow(), raising=False)
+    records = RunRecords(store)
+    records.write(_running(1).model_copy(update={"map_index": map_index}))
+    watching = trigger(store, tmp_path, api=empty_cluster)
+    watching.instance["map_index"] = map_index
+    asyncio.run(watching.on_kill())
+    record = records.read("d", "r", "t", map_index)
+    assert record is not None
+    assert record.status == status
+    marked = "ran until somebody marked its task as done, so that its outputs are not sealed: "
+    assert record.sentence().startswith(marked if status == "marked" else "ran and failed: ")
+
+
+def test_the_copies_of_inputs_of_a_deferred_step_that_is_ended_are_removed(
+    store: Datastore, tmp_path: Path, empty_cluster: int
+) -> None:
+    ours, other = f"{copies_key('attempt-1')}/raw/a.csv", f"{attempt_prefix('attempt-1')}/outputs/made"
+    for key in (ours, other):
+        store.write(key, b"1")
+    asyncio.run(trigger(store, tmp_path, api=empty_cluster).on_kill())
+    assert not store.exists(ours)
+    assert store.exists(other)
 
 
 def _running(try_number: int) -> RunRecord:
