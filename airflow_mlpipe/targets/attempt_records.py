@@ -14,7 +14,7 @@ CARRIAGE = "carriage.json"
 BROUGHT = "brought.jsonl"
 
 _SENT = ("spec.json", "children.json")
-_FETCHED = (RESULT, BROUGHT, "registrations.jsonl", "returned.json", "metrics.jsonl", "spec.json")
+_FETCHED = (BROUGHT, "registrations.jsonl", "returned.json", "metrics.jsonl", "spec.json")
 
 
 class AttemptRecords:
@@ -57,7 +57,11 @@ class AttemptRecords:
         if not self._is_elsewhere(attempt):
             return
         # The result says that all the others are there: so it is asked for first, and put down last.
-        found = {name: self._datastore.read(self._key(attempt, name)) for name in _FETCHED}
+        result = self._datastore.read(self._key(attempt, RESULT))
+        if result is not None and attempt.result_path.exists() and attempt.result_path.read_bytes() == result:
+            return
+        others = {name: self._datastore.read(self._key(attempt, name)) for name in _FETCHED}
+        found = {RESULT: result, **others}
         for name, content in reversed(found.items()):
             if content is None:
                 continue

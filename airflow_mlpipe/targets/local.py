@@ -38,7 +38,7 @@ from airflow_mlpipe.targets.log_file import (
     last_words,
 )
 
-FIRST_SIGN_SECONDS = 10.0
+FIRST_SIGN_SECONDS = 30.0
 KILL_SECONDS = 2.0  # beyond the attempt's own grace period
 
 # Airflow's settings hold credentials of its own, and steer any Airflow that a script may import.

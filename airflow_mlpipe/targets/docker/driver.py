@@ -43,7 +43,7 @@ from airflow_mlpipe.targets.parcel import carrier_failure
 
 ASK_SECONDS = 1.0  # between two questions to the engine while an attempt is followed
 SILENCE_SECONDS = 60.0  # an engine that is restarted answers again within them
-ENDING_SECONDS = 5.0  # for a container whose attempt has its result
+ENDING_SECONDS = 30.0  # at most, for a container whose attempt has its result
 POLL_SECONDS = 0.1
 CREATION_SECONDS = 20.0  # what another launch of the same attempt may need from creation to start
 
@@ -244,9 +244,10 @@ class DockerDriver:
         name = container_name(attempt.attempt)
         deadline = time.monotonic() + CREATION_SECONDS
         while (created := self._engine.create(name, config)) is None:
+            # Looked at before it is asked whether it runs: it may be started in between.
+            found = self._engine.find(name)
             if self.status(attempt) in ("running", "finished"):
                 return None
-            found = self._engine.find(name)
             if found is not None and (found.status != "created" or time.monotonic() >= deadline):
                 self._engine.remove(found.id)
             time.sleep(POLL_SECONDS)

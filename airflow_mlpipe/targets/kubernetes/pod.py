@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_mlpipe.errors import TargetError
-from airflow_mlpipe.model.kubernetes_target import ORDINARY_USER, KubernetesTarget
+from airflow_mlpipe.model.kubernetes_target import KUEUE_LABEL, ORDINARY_USER, KubernetesTarget
 from airflow_mlpipe.model.pod_patch import DRIVER_CONTAINER, STEP_CONTAINER, merged
 from airflow_mlpipe.model.volume import Volume
 from airflow_mlpipe.records import RunInfo
@@ -28,7 +28,6 @@ _STAY = {
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
 }
-KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 # The folder itself belongs to root, so that only what is inside can be given the modes that it has there.
 _COPY_PACKAGES = """
