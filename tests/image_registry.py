@@ -1,10 +1,9 @@
-"""A real registry of images for tests: Debian's ``docker-registry``, with a login, on a free port."""
+"""A real registry of images for tests: Debian's ``docker-registry``, with a login, on a port kept for it."""
 
 from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,10 +13,15 @@ from pathlib import Path
 
 import httpx
 
+from tests.reserved_port import reserved_port
+
 PROGRAM = shutil.which("docker-registry") or "/usr/bin/docker-registry"
 USER, PASSWORD = "mlpipe", "only-for-tests"
 # Made by bcrypt from PASSWORD with the least work that it knows.
 _PASSWORDS = f"{USER}:$2b$04$KybHCRZ69i/RglE4dyJLCOAG/CD50P2lB9y0/d8PkPIw6aCJhKQvG\n"
+
+
+_START_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,21 @@ class ImageRegistry:
 
     def tags(self, repository: str) -> list[str]:
         """The tags that *repository* has there."""
-        answer = httpx.get(f"http://{self.address}/v2/{repository}/tags/list", auth=(USER, PASSWORD))
+        answer = httpx.get(
+            f"http://{self.address}/v2/{repository}/tags/list", auth=(USER, PASSWORD), timeout=60
+        )
         return sorted(answer.json().get("tags") or []) if answer.is_success else []
 
 
 @contextmanager
 def running_registry(folder: Path) -> Iterator[ImageRegistry]:
     """A registry that keeps its images in *folder*, for as long as the block lasts."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        address = ":".join(map(str, found.getsockname()))
+    with reserved_port() as port, _running(folder, f"127.0.0.1:{port}") as registry:
+        yield registry
+
+
+@contextmanager
+def _running(folder: Path, address: str) -> Iterator[ImageRegistry]:
     passwords, config = folder / "htpasswd", folder / "config.json"
     passwords.write_text(_PASSWORDS)
     document = {
@@ -56,7 +66,7 @@ def running_registry(folder: Path) -> Iterator[ImageRegistry]:
 
 
 def _await_answer(address: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
             httpx.get(f"http://{address}/v2/")

@@ -152,7 +152,7 @@ def _running(command: Sequence[str], environment: Mapping[str, str] | None = Non
         yield _address(server.stdout)
     finally:
         server.stdin.close()
-        server.wait(timeout=30)
+        server.wait(timeout=60)
         server.stdout.close()
 
 

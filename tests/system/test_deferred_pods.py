@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_mlpipe.store.datastore import Datastore
+from airflow_mlpipe.store.run_record import RunRecords
 from tests.engines import Cluster, image_name
 from tools.airflow_instance import AirflowInstance
 
@@ -91,16 +93,25 @@ def test_a_triggerer_that_is_restarted_goes_on_with_the_log_where_it_stopped(
     assert f"the last is {len(lines) - 1}" in text
 
 
-def test_a_deferred_step_that_is_marked_as_failed_or_whose_time_is_over_is_ended(
+def test_a_deferred_step_that_is_marked_or_whose_time_is_over_is_ended_and_the_record_says_how(
     airflow: AirflowInstance, deferred: Callable[..., Path], kubernetes: Cluster, namespace: str
 ) -> None:
-    deferred("deferred_failed")
+    marks = {"deferred_failed": "failed", "deferred_done": "success"}
+    for dag_id in marks:
+        deferred(dag_id)
     deferred("deferred_overdue", "timeout=20,")
-    failed, overdue = airflow.trigger("deferred_failed"), airflow.trigger("deferred_overdue")
-    until_printing(airflow, "deferred_failed", failed)
-    airflow.mark_failed("deferred_failed", failed, "work")
+    overdue, runs = airflow.trigger("deferred_overdue"), {dag_id: airflow.trigger(dag_id) for dag_id in marks}
+    for dag_id, state in marks.items():
+        until_printing(airflow, dag_id, runs[dag_id])
+        airflow.mark(dag_id, runs[dag_id], "work", state)
     assert airflow.wait_for_run("deferred_overdue", overdue) == "failed"
     assert "ran for longer than 20 s" in airflow.log_text("deferred_overdue", overdue, "work")
     airflow.wait_until(
         lambda: not kubernetes.core.list_namespaced_pod(namespace).items or None, lambda: "the pods to go", 60
     )
+    records = RunRecords(Datastore.open(f"file://{airflow.home}/mlpipe"))
+    found = {dag_id: records.read(dag_id, runs[dag_id], "work") for dag_id in marks}
+    assert {dag_id: record and record.status for dag_id, record in found.items()} == {
+        "deferred_failed": "failed",
+        "deferred_done": "marked",
+    }

@@ -7,6 +7,7 @@ import os
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,11 +148,12 @@ def belongs_to(process: psutil.Process, attempt: AttemptDirectory) -> bool:
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:
-    """Kill them all, the parents first, and return when they are gone."""
-    doomed = sorted(processes, key=lambda process: process.pid)
-    for process in doomed:
-        process.kill()
-    psutil.wait_procs(doomed, timeout=10)
+    """Kill them all, before one of them notices that another is gone."""
+    doomed = list(processes)
+    for end in (psutil.Process.suspend, psutil.Process.kill):
+        for process in doomed:
+            with suppress(psutil.NoSuchProcess):  # one may end with its parent
+                end(process)
 
 
 def _command_lines() -> list[str]:

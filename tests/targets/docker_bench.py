@@ -103,3 +103,11 @@ class Containers:
         for container in self.of(attempt):
             with suppress(docker.errors.APIError):  # it has ended
                 self.client.kill(container["Id"])
+
+    def remove(self, attempt: AttemptDirectory) -> None:
+        """Kill what the engine has of the attempt, and take it away."""
+        import docker
+
+        for container in self.of(attempt):
+            with suppress(docker.errors.APIError):  # it is gone, or about to go
+                self.client.remove_container(container["Id"], v=True, force=True)

@@ -18,10 +18,12 @@ class Relay:
 
     def __init__(self, target: tuple[str, int] | str) -> None:
         self._target = target
+        self._mutex = threading.Lock()
         self._is_cut = False
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self._serve, daemon=True).start()
+        self._server = threading.Thread(target=self._serve, daemon=True)
+        self._server.start()
 
     @property
     def port(self) -> int:
@@ -29,10 +31,11 @@ class Relay:
 
     def cut(self) -> None:
         """Break every connection off, and let nobody through."""
-        self._is_cut = True
-        for end in list(self._open):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        with self._mutex:
+            self._is_cut = True
+            for end in self._open:
+                with suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
 
     def mend(self) -> None:
         """Let everybody through again."""
@@ -40,6 +43,8 @@ class Relay:
 
     def close(self) -> None:
         self.cut()
+        self._listener.shutdown(socket.SHUT_RDWR)  # or its thread goes on waiting for connections
+        self._server.join()
         self._listener.close()
 
     def _serve(self) -> None:
@@ -48,11 +53,17 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            if self._is_cut:
+            try:
+                server = self._connection()
+            except OSError:  # whoever asked is told so by an end without an answer
                 client.close()
                 continue
-            server = self._connection()
-            self._open |= {client, server}
+            with self._mutex:
+                if self._is_cut:
+                    client.close()
+                    server.close()
+                    continue
+                self._open |= {client, server}
             for source, sink in ((client, server), (server, client)):
                 threading.Thread(target=self._pass_on, args=(source, sink), daemon=True).start()
 
@@ -67,7 +78,8 @@ class Relay:
         with suppress(OSError):
             while chunk := source.recv(_CHUNK):
                 sink.sendall(chunk)
-        self._open -= {source, sink}
+        with self._mutex:
+            self._open -= {source, sink}
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)  # else whoever waits for it in another thread goes on waiting

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import psutil
 from airflow_mlpipe.model.remote_target import RemoteTarget
 from airflow_mlpipe.targets.contract import AttemptDirectory
 from tests.sshd import SshServer
-from tests.targets.benches import CarriedBench
+from tests.targets.benches import CarriedBench, kill
 
 if TYPE_CHECKING:
     from airflow_mlpipe.targets.remote.driver import RemoteDriver
@@ -37,10 +36,7 @@ class RemoteBench(CarriedBench):
         return str(self.there / attempt.attempt)
 
     def destroy(self, attempt: AttemptDirectory) -> None:
-        doomed = [process for process in psutil.process_iter() if _lives_in(process, self.root(attempt))]
-        for process in sorted(doomed, key=lambda process: process.pid):  # parents first
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        kill(process for process in psutil.process_iter() if _lives_in(process, self.root(attempt)))
 
     def kept(self, attempt: AttemptDirectory) -> list[str]:
         return [str(path) for path in Path(self.root(attempt)).rglob("*")]

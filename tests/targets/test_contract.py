@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,6 +25,7 @@ from tests.targets.benches import RAW, Bench, FakeBench, LocalBench
 from tests.targets.docker_bench import CarriedDockerBench, DockerBench
 from tests.targets.kubernetes_bench import KubernetesBench
 from tests.targets.remote_bench import RemoteBench
+from tests.targets.waiting import wait_until
 
 BENCHES = ["fake", "local", "docker", "remote docker", "kubernetes", "remote"]
 
@@ -263,14 +263,13 @@ def test_what_is_discarded_leaves_nothing_but_its_records_and_no_file_has_a_secr
     assert driver.status(done.attempt) == "finished"
     files = [path for path in bench.folder.rglob("*") if path.is_file()]
     assert files
-    told = [
-        path for path in files for secret in (SECRET, SECRET[::-1]) if secret.encode() in path.read_bytes()
-    ]
+    told = [path for path in files for secret in (SECRET, SECRET[::-1]) if secret.encode() in content(path)]
     assert told == []
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+def content(path: Path) -> bytes:
+    """What is in a file; nothing when it is gone, such as that of an attempt which has not ended yet."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""

@@ -10,8 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,12 +27,15 @@ from airflow_mlpipe.records import LaunchSpec, Private, StepResult, to_json
 from airflow_mlpipe.targets.contract import AttemptDirectory, Container, TargetDriver
 from airflow_mlpipe.targets.docker import driver as driver_module
 from airflow_mlpipe.targets.docker import engine as engine_module
+from airflow_mlpipe.targets.docker import heir as heir_module
 from airflow_mlpipe.targets.docker.container import container_name
+from airflow_mlpipe.targets.docker.driver import DockerDriver
 from airflow_mlpipe.targets.docker.engine_record import EngineRecord
 from airflow_mlpipe.targets.heartbeat import FRESH_SECONDS
 from airflow_mlpipe.targets.runtime_bundle import runtime_bundle
 from tests.targets.docker_bench import CarriedDockerBench, Containers, DockerBench
 from tests.targets.relay import Relay
+from tests.targets.waiting import wait_until
 
 UNTIL_GO = """
 import os, pathlib, time
@@ -41,6 +43,13 @@ print("started", flush=True)
 while not pathlib.Path(os.environ["GO"]).exists():
     time.sleep(0.02)
 print("done")
+"""
+
+# Says that it was asked to end, and does not; os.write, because a print may be interrupted by the signal.
+HEARING = f"""
+import os, signal
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"asked to end\\n"))
+{UNTIL_GO}
 """
 
 # Prints 2000 lines, and waits in between.
@@ -152,10 +161,11 @@ def be_a_worker(bench: DockerBench) -> int:
     code = "import os; open(os.environ['OUT'], 'w').write(f'{os.getuid()} {os.getgid()} {os.getgroups()}')"
     attempt, spec = script(bench, code)
     driver = bench.driver()
-    driver.launch(attempt, spec, Private({"TOKEN": "s3cret"}), bench.container)
-    result = finish(driver, attempt)
-    driver.discard(attempt)
-    return 0 if result.status == "succeeded" else 1
+    try:
+        driver.launch(attempt, spec, Private({"TOKEN": "s3cret"}), bench.container)
+        return 0 if finish(driver, attempt).status == "succeeded" else 1
+    finally:
+        driver.discard(attempt)
 
 
 @pytest.mark.parametrize("placement", ["bench", "elsewhere"])
@@ -205,6 +215,7 @@ def test_a_container_that_is_killed_or_removed_is_the_machines_failure(bench: Do
     driver.launch(attempt, spec, container=bench.container)
     assert next(driver.logs(attempt)) == "started"
     bench.engine.kill(attempt)
+    wait_until(lambda: driver.status(attempt) == "lost")
     with pytest.raises(InfrastructureError, match=r"(?s)was killed from outside.*its last words:\nstarted"):
         driver.result(attempt)
     driver.discard(attempt)
@@ -249,6 +260,27 @@ def test_a_launch_that_was_cut_off_before_the_start_is_made_again(
     assert finish(driver, attempt).status == "succeeded"
 
 
+def test_a_container_that_another_launch_starts_between_two_looks_at_it_is_left_alone(
+    bench: DockerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt, spec = script(bench, UNTIL_GO)
+    one, other = bench.driver(), bench.driver()
+    monkeypatch.setattr(one, "_start", lambda container, archive: None)  # it is about to
+    one.launch(attempt, spec, container=bench.container)
+    [container] = bench.engine.of(attempt)
+    states: list[str] = []
+
+    def status(of: AttemptDirectory) -> str:
+        states.append(DockerDriver.status(other, of))
+        if len(states) == 2:
+            bench.engine.client.start(container["Id"])
+        return states[-1]
+
+    monkeypatch.setattr(other, "status", status)
+    other.launch(attempt, spec, container=bench.container)
+    assert [item["Id"] for item in bench.engine.of(attempt)] == [container["Id"]]
+
+
 @pytest.mark.parametrize("how", ["does not listen", "is paused"])
 def test_a_container_that_does_not_end_when_asked_is_killed_after_its_grace(
     bench: DockerBench, how: str
@@ -270,19 +302,19 @@ def test_the_end_of_a_container_is_finished_for_a_worker_that_is_killed_meanwhil
     bench: DockerBench, docker_host: str
 ) -> None:
     """As Airflow kills the task of a step that was marked and needs long to end."""
-    attempt, spec = script(bench, f"import signal; signal.signal(15, signal.SIG_IGN)\n{UNTIL_GO}")
-    worker = worker_of(bench, docker_host, replace(spec, termination_grace_seconds=1.0))
+    attempt, spec = script(bench, HEARING)
+    worker = worker_of(bench, docker_host, replace(spec, termination_grace_seconds=600.0))
     wait_until(lambda: attempt.log_path.exists() and attempt.log_path.read_text())
     [container] = bench.engine.of(attempt)
     worker.terminate()
-    assert worker.stdout is not None
-    assert worker.stdout.readline() == b"ending\n"
-    wait_until(lambda: any(container["Id"] in line for line in arguments_of_processes()))
+    wait_until(lambda: has_heir(container["Id"]))
     worker.kill()
     worker.communicate()
+    wait_until(lambda: "asked to end" in attempt.log_path.read_text())
+    Path(spec.environment["GO"]).touch()
     wait_until(lambda: bench.engine.of(attempt) == [])
     assert attempt.read_result().status == "terminated"
-    wait_until(lambda: not any(container["Id"] in line for line in arguments_of_processes()))
+    wait_until(lambda: not has_heir(container["Id"]))
 
 
 def test_a_container_that_another_workers_engine_runs_is_watched_and_not_terminated_from_here(
@@ -301,8 +333,7 @@ def test_a_container_that_another_workers_engine_runs_is_watched_and_not_termina
     assert len(bench.engine.of(attempt)) == 1
     with pytest.raises(InfrastructureError, match=r"of worker-2 .*; end it there: docker stop mlpipe-"):
         driver.terminate(attempt)
-    bench.engine.kill(attempt)
-    bench.engine.client.remove_container(bench.engine.of(attempt)[0]["Id"])
+    bench.engine.remove(attempt)
     beat = json.loads(attempt.heartbeat_path.read_text())
     attempt.heartbeat_path.write_text(json.dumps({**beat, "at": beat["at"] - FRESH_SECONDS}))
     assert driver.status(attempt) == "lost"
@@ -365,10 +396,10 @@ def test_a_container_that_does_not_find_the_workers_folders_is_the_targets_failu
 def test_a_supervisor_that_the_kernel_ends_for_want_of_memory_is_the_users_failure(
     bench: DockerBench,
 ) -> None:
-    attempt, spec = script(bench, "print('ran')")
-    driver = bench.driver(memory="6m")
+    attempt, spec = script(bench, "print('ran')", MORE_THAN_THE_LIMIT="x" * 2**26)
+    driver = bench.driver(memory="32m")
     driver.launch(attempt, spec, container=bench.container)
-    with pytest.raises(UserError, match="its limit of 6m was reached"):
+    with pytest.raises(UserError, match="its limit of 32m was reached"):
         finish(driver, attempt)
 
 
@@ -467,12 +498,7 @@ driver = Containers(host).driver(DockerTarget(), Path(bundle))
 attempt = AttemptDirectory(Path(spec.directory), spec.attempt)
 
 
-def on_kill(*_):
-    print("ending", flush=True)
-    driver.terminate(attempt)
-
-
-signal.signal(signal.SIGTERM, on_kill)
+signal.signal(signal.SIGTERM, lambda *_: driver.terminate(attempt))
 driver.launch(attempt, spec, container=Container(image, (Mount(Path(folder), writable=True),)))
 list(driver.logs(attempt))
 """
@@ -484,15 +510,16 @@ def worker_of(bench: DockerBench, docker_host: str, spec: LaunchSpec) -> subproc
     given.write_text(to_json(spec))
     assert bench.container is not None
     arguments = [docker_host, bench.bundle, given, bench.folder, bench.container.image]
-    return subprocess.Popen([sys.executable, "-c", WORKER, *map(str, arguments)], stdout=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", WORKER, *map(str, arguments)])
 
 
-def arguments_of_processes() -> list[str]:
-    found = []
+def has_heir(container: str) -> bool:
+    """Whether a process is there that ends *container* for a worker which is killed."""
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            found.append(" ".join(process.cmdline()))
-    return found
+            if process.cmdline()[-2:] == [heir_module.__name__, container]:
+                return True
+    return False
 
 
 class EmptyRegistry(http.server.BaseHTTPRequestHandler):
@@ -533,11 +560,4 @@ def address_of(relay: Relay) -> str:
 
 def _clear(bench: DockerBench | CarriedDockerBench) -> None:
     for attempt in (bench.folder / "store").glob("**/attempts/*"):
-        bench.driver().discard(AttemptDirectory(attempt, attempt.name))
-
-
-def wait_until(holds: Callable[[], Any], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+        bench.engine.remove(AttemptDirectory(attempt, attempt.name))

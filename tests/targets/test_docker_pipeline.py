@@ -11,18 +11,21 @@ from tests.airflow.harness import DagFiles
 
 pytestmark = pytest.mark.airflow
 
+# Who comes first waits to be killed.
 TRAIN = """
 import os, sys, time
+is_first = not os.path.exists(sys.argv[2])
+open(sys.argv[2], "w").close()
 print("it trains", flush=True)
-while os.path.exists(sys.argv[2]):
-    time.sleep(0.02)
+if is_first:
+    time.sleep(300)
 open(sys.argv[1], "w").write("model")
 """
 
 DAG = """
     from airflow_mlpipe import DockerTarget
     target = DockerTarget(image="{image}", volumes=["{folder}:{folder}"])
-    step("train", PipelineData("model"), "{folder}/wait", compute_target=target)
+    step("train", PipelineData("model"), "{folder}/begun", compute_target=target)
 """
 
 
@@ -37,10 +40,8 @@ def test_a_step_whose_container_is_killed_is_started_anew_within_its_try(
     monkeypatch.setattr("airflow_mlpipe.pipeline.failures.FIRST_PAUSE_SECONDS", 0.1)
     folder, ours = dags.folder.parent / "shown", {"label": f"mlpipe.dag_id={dags.dag_id()}"}
     folder.mkdir()
-    (folder / "wait").touch()
 
     def kill() -> None:
-        (folder / "wait").unlink()
         [container] = docker_client.containers(filters=ours)
         docker_client.kill(container["Id"])
 

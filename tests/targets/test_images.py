@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from airflow_mlpipe.targets.images.registry import Registries, RegistryLogin
 from airflow_mlpipe.targets.python_path import PythonPath
 from tests.image_registry import PASSWORD, PROGRAM, USER, ImageRegistry, running_registry
 from tests.targets.made_images import base, build
+from tests.targets.waiting import LATEST_SECONDS
 
 __all__ = ["base"]
 
@@ -37,20 +38,29 @@ ANYBODY = "54321:54321"
 
 
 class Site:
-    """A worker whose engine is at *host* and whose datastore is in *folder*; *told* is what it said."""
+    """A worker whose engine is at *host* and whose datastore is in *folder*; *told* is what it said.
+
+    *heard* is called with each line of that, before the worker goes on.
+    """
 
     def __init__(
-        self, host: str, folder: Path, repository: str = "", login: RegistryLogin | None = None
+        self,
+        host: str,
+        folder: Path,
+        repository: str = "",
+        login: RegistryLogin | None = None,
+        heard: Callable[[str], object] = lambda line: None,
     ) -> None:
         self.host = host
         self.folder = folder
         self.repository = repository
         self.login = login or RegistryLogin()
         self.told: list[str] = []
+        self._heard = heard
 
     def environments(self, target: ContainerTarget, *, resolves: bool = True) -> ImageEnvironments:
         """What the worker offers on *target*, asked for the first time."""
-        store, say, elsewhere = Datastore.open(str(self.folder)), self.told.append, self._is_elsewhere(target)
+        store, say, elsewhere = Datastore.open(str(self.folder)), self._say, self._is_elsewhere(target)
         registries = Registries(lambda host: self.login)
         address = self.host.replace("tcp://", "http://")
         engine = ImageEngine(self._connect, lambda host: self.login, say, address)
@@ -75,6 +85,10 @@ class Site:
         """The reference of the image that *environment* has."""
         offered = self.environments(target or DockerTarget())
         return offered.image(offered.plan(environment, CODE, PythonPath()))
+
+    def _say(self, line: str) -> None:
+        self.told.append(line)
+        self._heard(line)
 
     def _connect(self) -> Any:
         return docker.APIClient(self.host, version="auto")
@@ -149,12 +163,11 @@ def test_two_processes_build_an_image_once_and_any_user_may_start_it(
     site: Site, docker_client: Any, base: str
 ) -> None:
     hostile = "tiny>=1; python_version >= '3' and extra != '$(touch /tmp/x)`touch /tmp/x`'"
-    dockerfile = f"FROM {base}\nRUN python3 -c 'import time; time.sleep(2)'\n"
-    environment = Environment(dockerfile=dockerfile, pip_packages=[hostile])
+    environment = Environment(dockerfile=f"FROM {base}\n", pip_packages=[hostile])
     context = multiprocessing.get_context("spawn")
-    start, answers = context.Barrier(2), context.Queue()
-    given = (site.host, site.folder, environment, start, answers)
-    workers = [context.Process(target=provide, args=given) for _ in "ab"]
+    waits, answers = context.Event(), context.Queue()
+    given = (site.host, site.folder, environment, waits, answers)
+    workers = [context.Process(target=provide, args=given, daemon=True) for _ in "ab"]
     for worker in workers:
         worker.start()
     (image, told), (other, also_told) = answers.get(timeout=300), answers.get(timeout=300)
@@ -199,9 +212,13 @@ def test_what_pip_or_conda_says_is_in_the_error(site: Site, base: str) -> None:
 def test_a_container_that_is_asked_has_no_rights_and_goes_even_when_who_asks_is_killed(
     site: Site, docker_client: Any, base: str
 ) -> None:
-    label = f"{ASKED_LABEL}={base}"
-    events = docker_client.events(filters={"event": ["start", "destroy"], "label": label}, decode=True)
-    asking = multiprocessing.get_context("spawn").Process(target=ask, args=(site.host, base))
+    asked = f"{base}-asked"
+    docker_client.tag(base, *asked.split(":"))
+    filters = {"event": ["start", "destroy"], "label": f"{ASKED_LABEL}={asked}"}
+    # Of all times: an engine may begin to listen a while after it was asked to.
+    events = docker_client.events(since=1, filters=filters, decode=True)
+    context = multiprocessing.get_context("spawn")
+    asking = context.Process(target=ask, args=(site.host, asked), daemon=True)
     asking.start()
     container = next(events)["id"]
     asking.kill()
@@ -286,17 +303,26 @@ def test_a_registry_that_asks_for_a_login_is_named(
 # -- the means ---------------------------------------------------------------------------------------------
 
 
-def provide(host: str, folder: Path, environment: Environment, start: Any, answers: Any) -> None:
-    """In another process: provide the image of *environment*, and answer with it and what was said."""
-    site = Site(host, folder)
-    start.wait()
+def provide(host: str, folder: Path, environment: Environment, waits: Any, answers: Any) -> None:
+    """In another process: provide the image of *environment*, and answer with it and what was said.
+
+    Who is to build it does so when somebody *waits* for that.
+    """
+
+    def heard(line: str) -> None:
+        if line.startswith("Waiting for"):
+            waits.set()
+        if line.startswith("Building the image"):
+            waits.wait(LATEST_SECONDS)
+
+    site = Site(host, folder, heard=heard)
     answers.put((site.image(environment), site.told))
 
 
 def ask(host: str, image: str) -> None:
     """In another process: wait for what a container of *image* prints, which is nothing for a long time."""
     engine = ImageEngine(lambda: docker.APIClient(host, version="auto"), lambda host: RegistryLogin(), print)
-    engine.output(image, ["python3", "-c", "import time; time.sleep(60)"], {}, "it failed")
+    engine.output(image, ["python3", "-c", "import time; time.sleep(3600)"], {}, "it failed")
 
 
 def run(client: Any, image: str, program: str) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 
 from airflow_mlpipe import KubernetesTarget
 from airflow_mlpipe.records import RunInfo
 from airflow_mlpipe.targets.kubernetes.names import secret_name
 from airflow_mlpipe.targets.kubernetes.pod import PARCEL_FOLDER, pod_manifest
 from tests.engines import Cluster
+from tests.targets.waiting import wait_until
 
 RUN = RunInfo("there", "retrain", "retrain digits", "manual__2026-11-02T08:00:00+00:00", "train.it", -1, 1)
 HOSTILE = ["$(HOME)", "$$(HOME)", "; id #", "`id`", "a'b\"c\nd", "{{ ti }}"]
@@ -59,10 +59,7 @@ def test_a_step_is_an_ordinary_user_with_its_arguments_parcel_secrets_and_driver
     found = core.list_namespaced_pod(namespace, label_selector="airflow-mlpipe/task=train.it").items
     (name,) = (item.metadata.name for item in found)
     assert name == pod["metadata"]["name"]
-    deadline = time.monotonic() + 60
-    while (phase := core.read_namespaced_pod(name, namespace).status.phase) not in ("Succeeded", "Failed"):
-        assert time.monotonic() < deadline, f"the pod is {phase} after a minute"
-        time.sleep(0.5)
+    wait_until(lambda: core.read_namespaced_pod(name, namespace).status.phase in ("Succeeded", "Failed"))
     printed = core.read_namespaced_pod_log(name, namespace, _preload_content=False).data
     assert json.loads(printed) == {
         "arguments": HOSTILE,

@@ -16,14 +16,24 @@ from tests.engines import Cluster, image_name
 
 pytestmark = pytest.mark.airflow
 
+# Prints 40 lines, and waits for a word of the test in between; a test that fails is not to last for ever.
 SCRIPT = """
-import sys, time
+import os, sys, time
+latest = time.monotonic() + 300
 for number in range(40):
+    while number == 20 and time.monotonic() < latest and not os.path.exists(sys.argv[2]):
+        time.sleep(0.05)
     print("line", number, flush=True)
-    time.sleep(0.1)
+    time.sleep(0.05)
 open(sys.argv[1], "w").write("made")
 """
 LINES = [f"line {number}" for number in range(40)]
+
+
+@pytest.fixture
+def go(tmp_path: Path) -> Path:
+    """The file that the script waits for."""
+    return tmp_path / "go"
 
 
 @pytest.fixture
@@ -32,6 +42,7 @@ def step(
     docker_host: str,
     kubernetes: Cluster,
     namespace: str,
+    go: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> str:
@@ -46,7 +57,7 @@ def step(
         node_pool="pool=real", run_as_root=True,
         volumes=(Volume(mount_path={str(tmp_path)!r}, host_path={str(tmp_path)!r}),),
     )
-    step("make", PipelineData("made"), compute_target=pool, KEYWORDS)
+    step("make", PipelineData("made"), {str(go)!r}, compute_target=pool, KEYWORDS)
     """
 
 
@@ -65,10 +76,12 @@ def unreachable(*_: Any) -> NoReturn:
 def test_a_deferred_step_shows_each_line_once_and_is_reused_without_a_pod(
     dags: DagFiles,  # noqa: F811
     step: str,
+    go: Path,
     kubernetes: Cluster,
     namespace: str,
 ) -> None:
     dags.dag(step.replace("KEYWORDS", "deferrable=True"))
+    dags.log.when("Pausing task as DEFERRED", go.touch)
     run = dags.run()
     assert run.read("make", "made") == "made"
     assert [line for line in run.log if line.startswith("line ")] == LINES
@@ -84,6 +97,7 @@ def test_a_deferred_step_shows_each_line_once_and_is_reused_without_a_pod(
 def test_a_pod_that_is_taken_away_is_followed_by_another_within_the_same_try(
     dags: DagFiles,  # noqa: F811
     step: str,
+    go: Path,
     kubernetes: Cluster,
     namespace: str,
 ) -> None:
@@ -93,6 +107,7 @@ def test_a_pod_that_is_taken_away_is_followed_by_another_within_the_same_try(
         "line 5",
         lambda: core.delete_collection_namespaced_pod(namespace, label_selector="airflow-mlpipe/task=make"),
     )
+    dags.log.when("infrastructure failure 1 of 3", go.touch)
     run = dags.run()
     assert run.tries == {"make": 1}
     assert "infrastructure failure 1 of 3" in run.text

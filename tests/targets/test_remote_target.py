@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from airflow_mlpipe.targets.attempt_records import AttemptRecords
 from airflow_mlpipe.targets.contract import AttemptDirectory
 from airflow_mlpipe.targets.python_path import PythonPath
 from tests.sshd import SSHD, SshServer, running_sshd
+from tests.targets.waiting import wait_until
 
 if TYPE_CHECKING:
     from airflow_mlpipe.targets.remote.machine import Machine
@@ -56,7 +56,7 @@ def connect():
 
 
 machine = Machine(connect, name="the box", python=sys.executable, patience=60.0)
-machine.ask("attempts", {"verb": "end", "folder": folder, "seconds": 2.0})
+machine.ask("attempts", {"verb": "end", "folder": folder, "seconds": 600.0})
 """
 
 
@@ -101,13 +101,6 @@ def look(machine: Machine, folder: Path) -> str:
 
 def end(machine: Machine, folder: Path, seconds: float = 5.0) -> dict[str, Any]:
     return machine.ask("attempts", {"verb": "end", "folder": str(folder), "seconds": seconds})
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_a_connection_that_is_lost_costs_neither_the_process_nor_a_byte_of_its_log(
@@ -172,15 +165,18 @@ def test_an_end_that_was_asked_for_needs_no_worker_any_more(
     server: SshServer, machines: Callable[..., Machine], tmp_path: Path
 ) -> None:
     """As Airflow kills the task of a step that was marked and needs long to end."""
-    told, folder = tmp_path / "told", tmp_path / "attempt"
-    start(machines(), folder, "sh", "-c", f"trap 'touch {told}' TERM; while :; do sleep 0.1; done")
+    ready, told, go, folder = (tmp_path / name for name in ("ready", "told", "go", "attempt"))
+    until_go = f"while ! [ -e '{go}' ]; do sleep 0.1; done"
+    start(machines(), folder, "sh", "-c", f"trap 'touch \"{told}\"' TERM; touch '{ready}'; {until_go}")
     process = json.loads((folder / "process.json").read_text())["pid"]
+    wait_until(ready.exists)
     login = [server.user, str(server.user_key), str(server.port)]
     worker = subprocess.Popen([sys.executable, "-c", ENDING, *login, str(folder)])
     wait_until(told.exists)
     worker.kill()
     worker.wait()
     assert Path(f"/proc/{process}").exists()
+    go.touch()
     wait_until(lambda: not folder.exists() and not Path(f"/proc/{process}").exists())
 
 
@@ -189,6 +185,7 @@ def test_a_running_attempt_is_neither_started_again_nor_thrown_away(
 ) -> None:
     machine, folder = machines(), tmp_path / "attempt"
     start(machine, folder, "sh", "-c", "echo once; exec sleep 321")
+    wait_until((folder / "output.txt").read_bytes)
     process = (folder / "process.json").read_text()
     assert start(machines(), folder, "sh", "-c", "echo twice")["state"] == "running"
     assert (folder / "process.json").read_text() == process
@@ -367,9 +364,9 @@ def test_a_program_that_the_machine_does_not_have_is_named(machines: Callable[..
     ("fields", "mistake"),
     [
         ({}, "ssh_conn_id: Field required"),
-        ({"ssh_conn_id": "box", "folder": "mlpipe"}, "folder is an absolute path"),
-        ({"ssh_conn_id": "box", "folder": "~/"}, "folder is an absolute path"),
-        ({"ssh_conn_id": "box", "folder": "/a\nb"}, "folder is an absolute path"),
+        ({"ssh_conn_id": "box", "folder": "mlpipe"}, "is no folder for attempts: write an absolute path"),
+        ({"ssh_conn_id": "box", "folder": "~/"}, "is no folder for attempts: write an absolute path"),
+        ({"ssh_conn_id": "box", "folder": "/a\nb"}, "is no folder for attempts: write an absolute path"),
         ({"ssh_conn_id": "box", "python": "bin/python"}, "is no interpreter: write the name of"),
         ({"ssh_conn_id": "box", "python": "-c"}, "is no interpreter: write the name of"),
     ],

@@ -168,7 +168,7 @@ def until() -> Callable[[Callable[[], bool], str], None]:
 
 
 def _until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen"
         time.sleep(0.005)

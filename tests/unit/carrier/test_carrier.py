@@ -145,7 +145,7 @@ def test_a_datastore_on_a_disk_that_is_not_mounted_is_the_targets_failure(errand
     process.communicate()
     (errand.machine.parent / "store").rename(errand.machine.parent / "elsewhere")
     process = errand.restart()
-    failure = carrier_failure(process.communicate(timeout=20)[0].decode().splitlines())
+    failure = carrier_failure(process.communicate(timeout=60)[0].decode().splitlines())
     assert process.returncode == 71
     assert isinstance(failure, TargetError)
     assert "mount the disk" in str(failure)
@@ -222,7 +222,7 @@ def test_sigterm_ends_a_running_step(errand: Any, until: Any) -> None:
     process = errand.start(errand.spec("import time; print('here', flush=True); time.sleep(600)"))
     until(lambda: b"here" in (errand.left().get("log.txt") or b""), "the first line")
     process.send_signal(signal.SIGTERM)
-    said = process.communicate(timeout=20)[0]
+    said = process.communicate(timeout=60)[0]
     assert (process.returncode, said) == (0, b"here\n")
     result = errand.result()
     assert (result.status, result.message) == ("terminated", "terminated on request")
@@ -232,9 +232,18 @@ def test_sigterm_before_anything_was_done_ends_the_attempt_as_well(errand: Any, 
     process = errand.start(errand.spec("print('never')"))
     until(lambda: (errand.root / "runtime").exists(), "the first step of the boot")
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=20)[0] == b""
+    assert process.communicate(timeout=60)[0] == b""
     assert process.returncode == 0
     assert errand.result().status == "terminated"
+
+
+def test_what_lies_in_the_working_directory_of_the_image_is_not_taken_for_a_module(
+    errand: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "pathlib", "signal", "airflow_mlpipe"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('of the image')")
+    monkeypatch.chdir(tmp_path)
+    assert errand.run("print('it runs')") == (0, "it runs\n")
 
 
 def test_an_attempt_that_has_a_result_is_not_run_again(errand: Any) -> None:
@@ -247,22 +256,25 @@ def test_an_attempt_that_has_a_result_is_not_run_again(errand: Any) -> None:
 def test_a_machine_killed_at_any_moment_leaves_no_result_and_the_next_try_starts_clean(
     errand: Any, until: Any
 ) -> None:
-    script = SCRIPT + "\nimport time; time.sleep(0.3)\n"
+    may_end = errand.root / "may_end"
+    script = f"{SCRIPT}\nimport os, time\nwhile not os.path.exists({str(may_end)!r}): time.sleep(0.02)\n"
     spec, carriage = errand.spec(script), errand.carriage
     places = [errand.root / "runtime", errand.root / "code", errand.directory / "spec.json"]
     places += [errand.directory / name for name in ("log.txt", "outputs/table", "ended.json")]
     for place in places:
         for made in places:
             remove(made)
+        if place.name == "ended.json":
+            may_end.touch()
         process = errand.start(spec, carriage=carriage)
         until(place.exists, f"the making of {place.name}")
         process.kill()
-        process.communicate(timeout=20)  # what it has started ends with it
+        process.communicate(timeout=60)  # what it has started ends with it
         if place.name == "ended.json":  # from here it is not far to the result
             errand.store.delete(f"{errand.prefix}/result.json")
         assert errand.result() is None, place
     errand.store.write(f"{errand.prefix}/outputs/model/stale", b"of a killed try")
     process = errand.start(spec, carriage=carriage)
-    assert process.communicate(timeout=30)[0] == b"hello from code\n"
+    assert process.communicate(timeout=60)[0] == b"hello from code\n"
     assert "outputs/model/stale" not in errand.left()
     assert errand.result().status == "succeeded"

@@ -17,9 +17,7 @@ def said_by(program: str) -> str:
     return done.stdout
 
 
-def test_it_ends_by_itself_when_there_is_nothing_to_supervise_whoever_started_the_carrier() -> (
-    None
-):
+def test_it_ends_by_itself_when_there_is_nothing_to_supervise_whoever_started_the_carrier() -> None:
     told = said_by("""
         import os, signal
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as a shell that started this may have left it

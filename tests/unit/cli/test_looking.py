@@ -89,7 +89,7 @@ def test_what_a_terminal_would_obey_is_shown_as_text(airflow_mlpipe: Any, steps:
         assert "to \\x1b[31mred" in airflow_mlpipe(*command).out
 
 
-@pytest.mark.parametrize("output", ["json", "yaml", "table"])
+@pytest.mark.parametrize("output", ["json", pytest.param("yaml", marks=pytest.mark.slow), "table"])
 def test_a_terminal_without_unicode_gets_results_all_the_same(
     store: Datastore, steps: Any, output: str
 ) -> None:

@@ -80,7 +80,7 @@ class Attempt:
 
     def run(self, *argv: str, **fields: Any) -> StepResult:
         """Run the supervisor to its end; its result."""
-        said = self.start(*argv, **fields).communicate(timeout=30)[0]
+        said = self.start(*argv, **fields).communicate(timeout=60)[0]
         assert said == b""
         return self.result()
 
@@ -93,7 +93,7 @@ class Attempt:
     def number_in(self, name: str) -> int:
         """The number that the step writes into the file *name* of its directory."""
         path = self.directory / name
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (path.exists() and path.read_text().endswith("\n")):
             assert time.monotonic() < deadline, f"the step did not write {name}"
             time.sleep(0.01)

@@ -74,7 +74,7 @@ class Caller:
             env={**os.environ, "MLPIPE_SPEC": str(self.attempt.write(spec)), **(inherited or {})},
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
         )
         path = self.attempt.directory / "returned.json"
         returned = from_json(ReturnedValues, path.read_bytes()) if path.exists() else None

@@ -182,7 +182,7 @@ def test_who_waits_for_a_claim_learns_what_came(folder: Path) -> None:
         os.write(claim.descriptor, b"bytes")
         cache.settle(claim, digest_of(b"bytes"), None, executable=False, own=False)
         claim.close()
-        other = waiting.result(timeout=30)
+        other = waiting.result(timeout=60)
 
     assert other is not None
     assert other.arrived == digest_of(b"bytes")
@@ -197,7 +197,7 @@ def test_who_waits_for_a_claim_that_is_given_up_gets_it(folder: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(cache.claim, "ab" * 32, wait=True)
         claim.close()
-        other = waiting.result(timeout=30)
+        other = waiting.result(timeout=60)
 
     assert other is not None
     assert other.arrived is None

@@ -14,7 +14,7 @@ def test_results_come_in_the_order_of_the_items(threads: int) -> None:
 
 
 def test_items_are_worked_on_at_once() -> None:
-    meeting = threading.Barrier(3, timeout=30)
+    meeting = threading.Barrier(3, timeout=60)
     assert list(in_order(lambda item, checkpoint: meeting.wait() >= 0, range(3), 3)) == [True] * 3
 
 

@@ -69,7 +69,7 @@ def step(attempt: AttemptDirectory, tmp_path: Path, go: Path) -> Step:
     return step
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = 10.0) -> None:
+def wait_until(holds: Callable[[], Any], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not happen in time"
