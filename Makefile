@@ -33,10 +33,10 @@ ui: $(ready) ## leave Airflow's web UI running with the examples, until Ctrl-C
 test: test-unit test-airflow ## all tests but those that start a whole Airflow, the fastest first
 
 # In parts that share nothing, so that "make -j2 test" keeps two processors busy.
-test-unit: test-unit-others test-unit-store ## the tests that need no Airflow database
+test-unit: test-unit-others test-unit-store ## the tests that need no Airflow database; "make types" has those of types
 
 test-unit-others: $(ready)
-	@$(pytest) $(PYTEST_ARGS) --ignore tests/unit/store tests/unit tests/architecture
+	@$(pytest) $(PYTEST_ARGS) --ignore tests/unit/store --ignore tests/unit/typing tests/unit tests/architecture
 
 test-unit-store: $(ready)
 	@$(pytest) $(PYTEST_ARGS) tests/unit/store

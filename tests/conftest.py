@@ -14,6 +14,8 @@ for _name in [name for name in os.environ if name.startswith("AIRFLOW__")]:
 _home = tempfile.mkdtemp(prefix="mlpipe-tests-")
 os.environ["AIRFLOW_HOME"] = _home
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# The runtime beside the steps is compiled once, not by each process of each of them.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 pytest_plugins = ["tests.services", "tests.engines"]
 

@@ -28,9 +28,7 @@ class Signals:
         self._interrupts = False
         for number in _NUMBERS:
             signal.signal(number, self._arrived)
-        signal.signal(
-            signal.SIGCHLD, signal.SIG_DFL
-        )  # ignored by a shell before, it would hide exit codes
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by a shell before, it would hide exit codes
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _NUMBERS)
 
     @contextmanager

@@ -37,15 +37,19 @@ def test_the_retraining_runs_and_runs_again_with_every_step_reused(examples: Dag
     assert (first.path("register", "registered") / "card.json").exists()
 
 
-def test_the_retraining_in_functions_runs_again_what_an_edit_reaches_and_what_follows(
-    examples: DagFiles,
-) -> None:
-    name = "retrain_digits_taskflow"
-    first = runs_and_is_reused(examples, name)
+def test_the_retraining_in_functions_runs_and_runs_again_with_every_step_reused(examples: DagFiles) -> None:
+    first = runs_and_is_reused(examples, "retrain_digits_taskflow")
     accuracy = first.xcoms["evaluate"]["accuracy"]
     card = json.loads((first.returned("register").path() / "card.json").read_text())
     assert card["test_accuracy"] == max(accuracy.values()) > 0.95
 
+
+@pytest.mark.slow  # test_functions.py has such edits of functions that learn nothing
+def test_the_retraining_in_functions_runs_again_what_an_edit_reaches_and_what_follows(
+    examples: DagFiles,
+) -> None:
+    name = "retrain_digits_taskflow"
+    run_example(examples, name)
     edit(examples, name, "hidden_layer_sizes=(32,)", "hidden_layer_sizes=(24,)")
     assert ran(run_example(examples, name)) == {"train_network", "evaluate", "register"}
     edit(examples, name, "drop(columns=DIGIT)", "drop(columns=[DIGIT])")

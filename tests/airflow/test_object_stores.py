@@ -18,7 +18,8 @@ from tests.services import ObjectStore
 pytestmark = pytest.mark.airflow
 
 
-@pytest.fixture(params=["s3", "blob"])
+# tests/unit/store has what differs between the two.
+@pytest.fixture(params=["s3", pytest.param("blob", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Datastore:
     """The deployment's datastore: a place in a bucket that a connection opens."""
     service: ObjectStore = request.getfixturevalue(request.param)

@@ -129,6 +129,7 @@ def test_an_unrelated_file_in_the_same_folder_runs_nothing(done: DagFiles) -> No
     assert ran(done.run()) == []
 
 
+@pytest.mark.slow  # test_reuse.py has it as well
 def test_a_parameter_runs_what_reads_it_and_back_again_finds_the_first_result(done: DagFiles) -> None:
     other = done.run(rate=0.2)
     assert ran(other, "found three at 0.2") == ["train", "evaluate"]
@@ -137,6 +138,7 @@ def test_a_parameter_runs_what_reads_it_and_back_again_finds_the_first_result(do
     assert ran(done.run(rate=0.2), "found three at 0.2") == []
 
 
+@pytest.mark.slow  # test_reuse.py has it as well
 def test_really_changed_code_runs_its_step_and_what_follows(done: DagFiles) -> None:
     edit(done, "src/train.py", "max(", "min(")
     assert ran(done.run(), "found one at 0.1") == ["train", "evaluate"]
@@ -147,6 +149,7 @@ def test_an_input_that_was_only_touched_runs_nothing(done: DagFiles) -> None:
     assert ran(done.run()) == []
 
 
+@pytest.mark.slow  # the next test changes it so that it is harder to see
 def test_a_changed_input_runs_what_depends_on_it(done: DagFiles) -> None:
     done.file("data/raw.txt", "One two Three four eleven")
     assert ran(done.run(), "found eleven at 0.1") == STEPS
@@ -190,6 +193,7 @@ def install(folder: Path, name: str, version: str, source: str) -> None:
         (folder / path).write_bytes(content)
 
 
+@pytest.mark.slow  # test_reuse.py has it as well
 def test_a_step_that_reruns_to_the_same_bytes_leaves_what_follows_alone(done: DagFiles) -> None:
     edit(done, "src/words.py", "text.lower()", "text.casefold()")
     assert ran(done.run()) == ["prepare"]
@@ -319,6 +323,7 @@ def test_an_output_that_overwrote_a_good_one_before_the_step_failed_is_nobodys_r
     assert ran(done.run()) == []
 
 
+@pytest.mark.slow  # test_damage.py has it as well
 def test_a_deleted_output_is_made_again_when_a_dependent_needs_it(done: DagFiles) -> None:
     shutil.rmtree(stored(done, "prepare", "prepared"))
     run = done.run(rate=0.2)
@@ -326,6 +331,7 @@ def test_a_deleted_output_is_made_again_when_a_dependent_needs_it(done: DagFiles
     assert "are damaged: output 'prepared': words.txt is missing" in run.decision("prepare")["reason"]
 
 
+@pytest.mark.slow  # test_damage.py has it as well
 def test_a_corrupted_output_is_made_again_when_a_dependent_needs_it(done: DagFiles) -> None:
     rewrite(stored(done, "prepare", "prepared") / "words.txt", "one two thrxx")
     assert ran(done.run(rate=0.2), "found three at 0.2") == STEPS

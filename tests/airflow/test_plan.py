@@ -108,18 +108,23 @@ def _no_store(dags: DagFiles) -> None:
     dags.store.rename(dags.store.with_name("moved"))
 
 
+def rarely(*values: object) -> Any:
+    """A case that only "make test-slow" runs: one beside it ends in the same plan."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("edit", "conf", "expected"),
     [
         (_nothing, {}, "reuse reuse reuse"),
         (_edited("src/train.py", "' at '", "' with '"), {}, "reuse run unknown"),
         (_edited("src/words.py", "lower()", "casefold()"), {}, "run unknown unknown"),
-        (_edited("src/words.py", "return", "# lower case\n    return"), {}, "reuse reuse reuse"),
-        (_other_data, {}, "run unknown unknown"),
+        rarely(_edited("src/words.py", "return", "# lower case\n    return"), {}, "reuse reuse reuse"),
+        rarely(_other_data, {}, "run unknown unknown"),
         (_nothing, {"lr": 0.2}, "reuse run unknown"),
         (_nothing, {"mlpipe": {"reuse": "refresh"}}, "run run run"),
-        (_nothing, {"mlpipe": {"reuse": "bypass"}}, "run run run"),
-        (_nothing, {"mlpipe": {"reuse": "read_only"}}, "reuse reuse reuse"),
+        rarely(_nothing, {"mlpipe": {"reuse": "bypass"}}, "run run run"),
+        rarely(_nothing, {"mlpipe": {"reuse": "read_only"}}, "reuse reuse reuse"),
         (_damaged_model, {}, "reuse run unknown"),
         (_no_store, {}, "run unknown unknown"),
     ],

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.system.pipelines import retraining
+from tests.system.terminal import Typed, terminal
 from tools.airflow_api import AirflowApi, AirflowRequestError
 from tools.airflow_instance import AirflowInstance
-from tools.airflow_processes import airflow_command
 
 pytestmark = pytest.mark.system
 
 DAG = "tended"
 STEPS = ("prepare", "train", "evaluate")
-
-
-@dataclass(frozen=True)
-class Typed:
-    """What a command printed, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +28,12 @@ def folder(airflow: AirflowInstance) -> Path:
 
 
 @pytest.fixture(scope="module")
-def mlpipe(airflow: AirflowInstance) -> Callable[..., Typed]:
+def mlpipe(
+    airflow: AirflowInstance, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., Typed]]:
     """Type ``airflow mlpipe`` and these words in a terminal of the machine that runs Airflow."""
-
-    def type_command(*words: str) -> Typed:
-        done = subprocess.run(
-            airflow_command("mlpipe", *words),
-            env=airflow.environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        return Typed(done.returncode, done.stdout, done.stderr)
-
-    return type_command
+    with terminal(airflow.environment, tmp_path_factory.mktemp("terminal")) as beside:
+        yield lambda *words: beside.type("mlpipe", *words)
 
 
 @pytest.fixture(scope="module")

@@ -87,10 +87,11 @@ def until_one_is(airflow: AirflowInstance, state: str, dag_id: str, runs: list[s
 def nothing_is_left_running(airflow: AirflowInstance) -> Iterator[None]:
     yield
     airflow.wait_until(
-        lambda: None if supervisors(airflow) else True, lambda: "all that looked after steps to end", 20
+        lambda: None if supervisors(airflow) else True, lambda: "all that looked after steps to end", 60
     )
 
 
+@pytest.mark.slow  # test_taskflow.py has two such runs
 def test_two_runs_at_once_run_the_step_once(airflow: AirflowInstance) -> None:
     signals = waiting(airflow, "two_at_once")
     runs = [airflow.trigger("two_at_once", run_id=name) for name in ("one", "two")]
@@ -104,6 +105,7 @@ def test_two_runs_at_once_run_the_step_once(airflow: AirflowInstance) -> None:
     assert airflow.xcom("two_at_once", runs[0], "work") == airflow.xcom("two_at_once", runs[1], "work")
 
 
+@pytest.mark.slow  # test_taskflow.py has two such runs
 def test_two_deferrable_runs_at_once_run_the_step_once(airflow: AirflowInstance) -> None:
     signals = waiting(airflow, "two_deferred", "deferrable=True")
     runs = [airflow.trigger("two_deferred", run_id=name) for name in ("one", "two")]
@@ -133,6 +135,7 @@ def test_a_worker_killed_in_the_middle_is_followed_by_a_retry_that_joins_the_ste
     assert len(manifests(airflow, "killed_worker")) == 1
 
 
+@pytest.mark.slow  # tests/airflow/test_crash_points.py kills the worker then, too
 def test_a_worker_killed_before_the_seal_loses_nothing(airflow: AirflowInstance) -> None:
     signals = waiting(airflow, "killed_late", "retries=2, retry_delay=timedelta(seconds=8)")
     run = airflow.trigger("killed_late")
@@ -183,6 +186,7 @@ def test_a_worker_killed_together_with_the_step_is_followed_by_a_retry_that_runs
     assert len(manifests(airflow, "killed_both")) == 1
 
 
+@pytest.mark.slow  # tests/airflow/test_peers.py kills one without a scheduler
 def test_a_killed_step_is_sealed_by_nobody_and_runs_again(airflow: AirflowInstance) -> None:
     signals = waiting(airflow, "killed_step", "retries=1, retry_delay=timedelta(seconds=1)")
     run = airflow.trigger("killed_step")
@@ -199,13 +203,14 @@ def test_marking_a_step_failed_ends_its_whole_process_tree(airflow: AirflowInsta
     signals = waiting(airflow, "marked_failed")
     run = airflow.trigger("marked_failed")
     began(airflow, signals)
-    airflow.mark_failed("marked_failed", run, "work")
+    airflow.mark("marked_failed", run, "work", "failed")
     airflow.wait_until(
         lambda: None if running_children(signals) else True, lambda: "the step's children to end", 60
     )
     assert manifests(airflow, "marked_failed") == []
 
 
+@pytest.mark.slow  # tests/airflow/test_failures.py has it without a scheduler
 def test_a_step_that_takes_too_long_is_ended_with_its_whole_process_tree(airflow: AirflowInstance) -> None:
     signals = waiting(airflow, "too_long", "execution_timeout=timedelta(seconds=10)")
     run = airflow.trigger("too_long")

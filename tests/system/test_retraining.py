@@ -65,6 +65,7 @@ def test_the_log_says_in_one_line_what_was_decided_and_why(
     assert actions(again) == ["reused", "reused", "reused"]
 
 
+@pytest.mark.slow  # tests/airflow/test_reuse.py has it without a scheduler
 def test_a_reused_step_hands_on_the_same_references(
     airflow: AirflowInstance, first: dict[str, Any], run: Callable[..., dict[str, Any]]
 ) -> None:
@@ -95,6 +96,7 @@ def test_an_edited_helper_reruns_the_step_that_imports_it_and_stops_there_when_t
     assert edited["prepare"]["reason"].startswith("words.py changed (")
 
 
+@pytest.mark.slow  # tests/airflow/test_reuse.py has it without a scheduler
 def test_an_edited_script_reruns_its_step_and_what_follows(
     folder: Path, first: dict[str, Any], run: Callable[..., dict[str, Any]]
 ) -> None:
@@ -105,6 +107,7 @@ def test_an_edited_script_reruns_its_step_and_what_follows(
     assert edited["evaluate"]["reason"].startswith("evaluate.py changed (")
 
 
+@pytest.mark.slow  # tests/airflow/test_peers.py has it without a scheduler
 def test_a_comment_reruns_nothing(
     folder: Path, first: dict[str, Any], run: Callable[..., dict[str, Any]]
 ) -> None:
@@ -113,6 +116,7 @@ def test_a_comment_reruns_nothing(
     assert actions(run())[1] == "reused"
 
 
+@pytest.mark.slow  # tests/airflow/test_reuse.py has it without a scheduler
 def test_changed_input_of_equal_size_and_time_is_noticed(
     folder: Path, first: dict[str, Any], run: Callable[..., dict[str, Any]]
 ) -> None:
@@ -127,6 +131,7 @@ def test_changed_input_of_equal_size_and_time_is_noticed(
     assert changed["prepare"]["reason"].startswith("input raw changed (")
 
 
+@pytest.mark.slow  # tests/airflow/test_reuse_options.py has it without a scheduler
 def test_a_refresh_runs_every_step_and_later_runs_reuse_its_results(
     first: dict[str, Any], run: Callable[..., dict[str, Any]]
 ) -> None:
