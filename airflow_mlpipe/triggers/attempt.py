@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -144,8 +144,19 @@ class AttemptTrigger(BaseTrigger):
         """End the step, when its task was marked as failed or succeeded, or cleared.
 
         It takes a few seconds more than END_SECONDS at the most. A lease stays when that fails: who takes it
-        over finds the attempt.
+        over finds the attempt. Airflow 3.3 cancels the trigger once a second until it has ended, and with it
+        this method: it goes on all the same, and is cancelled when it is over.
         """
+        ending, cancelled = asyncio.create_task(self._end_and_clear()), None
+        while not ending.done():
+            try:
+                await asyncio.shield(ending)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    async def _end_and_clear(self) -> None:
         try:
             await asyncio.wait_for(self._end(), END_SECONDS)
         except Exception as error:  # of the cluster, the store, a connection that is not known here, ...
@@ -225,21 +236,13 @@ class AttemptTrigger(BaseTrigger):
 
     async def _is_marked_as_done(self) -> bool:
         """Whether somebody has marked the task as succeeded or skipped, as far as Airflow tells."""
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
         task = ProducerReference(**self.instance)
         try:
-            states = await asyncio.to_thread(
-                RuntimeTaskInstance.get_task_states,
-                dag_id=task.dag_id,
-                map_index=task.map_index,
-                task_ids=[task.task_id],
-                run_ids=[task.run_id],
-            )
+            states = await asyncio.to_thread(_states_of, task)
         except Exception as error:  # of the connection to the API server
             log.warning("Airflow does not tell the state of %s: %s", task, _what(error))
             return False
-        return any(state in ("success", "skipped") for state in states.get(task.run_id, {}).values())
+        return any(state in ("success", "skipped") for state in states)
 
     async def _keep_lease(self, name: str) -> None:
         """Renew a lease for as long as it is ours."""
@@ -273,6 +276,16 @@ class AttemptTrigger(BaseTrigger):
             self._hook = await asyncio.to_thread(address.async_hook)
         async with self._hook.get_conn() as client:
             yield AsyncCluster(client, address.namespace, persistence)
+
+
+def _states_of(task: ProducerReference) -> Collection[object]:
+    """The states in which Airflow has an instance of a task; not for the event loop, which it would stop."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=task.dag_id, map_index=task.map_index, task_ids=[task.task_id], run_ids=[task.run_id]
+    )
+    return list(states.get(task.run_id, {}).values())
 
 
 def _what(error: Exception) -> str:

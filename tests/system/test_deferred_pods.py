@@ -110,8 +110,12 @@ def test_a_deferred_step_that_is_marked_or_whose_time_is_over_is_ended_and_the_r
         lambda: not kubernetes.core.list_namespaced_pod(namespace).items or None, lambda: "the pods to go", 60
     )
     records = RunRecords(Datastore.open(f"file://{airflow.home}/mlpipe"))
-    found = {dag_id: records.read(dag_id, runs[dag_id], "work") for dag_id in marks}
-    assert {dag_id: record and record.status for dag_id, record in found.items()} == {
-        "deferred_failed": "failed",
-        "deferred_done": "marked",
-    }
+    recorded = {"deferred_failed": "failed", "deferred_done": "marked"}
+
+    def statuses() -> dict[str, str]:
+        found = {dag_id: records.read(dag_id, runs[dag_id], "work") for dag_id in marks}
+        return {dag_id: record.status for dag_id, record in found.items() if record is not None}
+
+    airflow.wait_until(
+        lambda: statuses() == recorded or None, lambda: f"the records to say {recorded}, not {statuses()}", 60
+    )

@@ -149,6 +149,28 @@ def test_a_deferred_step_that_is_ended_is_on_record_as_failed_and_a_later_try_is
     assert Leases(store).current(LEASE) is None
 
 
+def test_an_end_that_airflow_asks_for_once_a_second_is_not_cut_short_by_that(
+    store: Datastore, tmp_path: Path, held: Lease, empty_cluster: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slowly(_: AttemptTrigger) -> bool:
+        await asyncio.sleep(0.5)
+        return False
+
+    async def asked_for_again_and_again() -> None:
+        ending = asyncio.create_task(trigger(store, tmp_path, api=empty_cluster).on_kill())
+        while not ending.done():
+            await asyncio.sleep(0.1)
+            ending.cancel()
+
+    monkeypatch.setattr(AttemptTrigger, "_is_marked_as_done", slowly)
+    records = RunRecords(store)
+    records.write(_running(1))
+    asyncio.run(asked_for_again_and_again())
+    record = records.read("d", "r", "t")
+    assert record is not None
+    assert record.status == "failed"
+
+
 @pytest.mark.parametrize(
     ("state", "status"),
     [("success", "marked"), ("skipped", "marked"), ("failed", "failed"), (None, "failed")],
