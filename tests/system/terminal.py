@@ -7,9 +7,9 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from tests.typed import Typed
 
 # Each command has a process of its own, forked where the executable would have had Airflow loaded: that takes
 # seconds, and is the same each time.
@@ -30,19 +30,6 @@ for line in sys.stdin:
     _, status = os.waitpid(pid, 0)
     os.write(3, b"%d\\n" % os.waitstatus_to_exitcode(status))
 """
-
-
-@dataclass(frozen=True)
-class Typed:
-    """What a command printed, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
 
 
 class Terminal:

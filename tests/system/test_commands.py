@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.system.pipelines import retraining
-from tests.system.terminal import Typed, terminal
+from tests.system.terminal import terminal
+from tests.typed import Typed
 from tools.airflow_api import AirflowApi, AirflowRequestError
 from tools.airflow_instance import AirflowInstance
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -21,19 +20,7 @@ from airflow_mlpipe.store.listing import describe_output
 from airflow_mlpipe.store.manifest import Manifest, ManifestReturned, Producer
 from airflow_mlpipe.store.run_record import RecordedReason, RunRecord, RunRecords
 from airflow_mlpipe.store.sealing import seal
-
-
-@dataclass(frozen=True)
-class Typed:
-    """What a command printed, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
+from tests.typed import Typed
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.conftest import Typed
+from tests.typed import Typed
 
 DIGEST = f"sha256:{'a' * 64}"
 ENVIRONMENTS = f"""\

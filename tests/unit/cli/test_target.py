@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tests.unit.cli.conftest import Typed
+from tests.typed import Typed
 
 TARGETS = """\
 a100:

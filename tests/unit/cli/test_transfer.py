@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_mlpipe.store.datastore import Datastore
-from tests.unit.cli.conftest import Typed
+from tests.typed import Typed
 
 
 @pytest.fixture
