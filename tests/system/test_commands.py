@@ -75,6 +75,7 @@ def test_a_plan_says_what_the_next_run_does(
     assert decided(airflow, changed) == {"prepare": "reused", "train": "ran", "evaluate": "ran"}
 
 
+@pytest.mark.slow  # tests/airflow/test_explain.py has it without the executable
 def test_explain_names_the_changed_line_of_a_helper_two_steps_up(
     mlpipe: Callable[..., Typed], folder: Path, first: str, run: Callable[..., str]
 ) -> None:
@@ -106,6 +107,7 @@ def test_outputs_are_listed_and_fetched(mlpipe: Callable[..., Typed], first: str
     assert mlpipe("verify", "--level", "digest").code == 0
 
 
+@pytest.mark.slow  # tests/airflow/test_invalidate.py has it without the executable
 def test_what_is_invalidated_runs_again_and_says_why(
     airflow: AirflowInstance, mlpipe: Callable[..., Typed], first: str, run: Callable[..., str]
 ) -> None:
