@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from airflow_mlpipe.carrier.supervision import Supervision
-
-_NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+from airflow_mlpipe.runtime.process_tree import END_SIGNALS
 
 
 class Terminated(BaseException):
@@ -26,10 +25,10 @@ class Signals:
         self.termination_requested = False
         self._supervision: Supervision | None = None
         self._interrupts = False
-        for number in _NUMBERS:
+        for number in END_SIGNALS:
             signal.signal(number, self._arrived)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored by a shell before, it would hide exit codes
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _NUMBERS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, END_SIGNALS)
 
     @contextmanager
     def interrupting(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from airflow_mlpipe.records import LaunchSpec, Private, from_json, to_json
-from airflow_mlpipe.runtime.process_tree import dying_with_parent
+from airflow_mlpipe.runtime.process_tree import END_SIGNALS, dying_with_parent
 
 _SEPARATOR = b"\0"  # which JSON has in no place
 
@@ -62,7 +62,7 @@ def _supervise_when_told(orders: int) -> NoReturn:
     """What the fork does instead of returning to where it was made."""
     code = 1
     try:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in END_SIGNALS:
             signal.signal(number, signal.SIG_DFL)
         # Imported while the carrier fetches what the step needs.
         from airflow_mlpipe.runtime.supervisor import supervise

@@ -20,6 +20,9 @@ from typing import NamedTuple
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 PR_SET_CHILD_SUBREAPER = 36
 
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Those by which somebody asks for the end of an attempt."""
+
 PROC = Path("/proc")
 IS_LINUX = sys.platform == "linux"
 

@@ -44,6 +44,7 @@ from airflow_mlpipe.runtime.documents import replace, write_once
 from airflow_mlpipe.runtime.memory_limit import MemoryLimit, in_words
 from airflow_mlpipe.runtime.private import NOTHING, take_private
 from airflow_mlpipe.runtime.process_tree import (
+    END_SIGNALS,
     adopt_orphans,
     dying_with_parent,
     signal_descendants,
@@ -252,7 +253,7 @@ class _Signals:
         os.set_blocking(writer, False)
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in END_SIGNALS:
             signal.signal(number, self._request_termination)
 
     def wait(self, seconds: float) -> None:

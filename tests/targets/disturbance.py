@@ -10,7 +10,6 @@ import os
 import platform
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from kubernetes.client import ApiException
 from urllib3.exceptions import HTTPError
 
 from tests.engines import Cluster, new_namespace
+from tests.targets.waiting import wait_until
 
 _API_SERVER, _CONTROLLERS, _KUBELET = "kube-apiserver", "kube-controller-manager", "kubelet"
 # The first option that names a controller counts, so that these come before those that are there.
@@ -99,13 +99,6 @@ def nodes_here(cluster: Cluster) -> dict[str, Node]:
     ready = _ready_nodes(cluster)
     kubelets = {_node_name(process): process for process in _processes_named(_KUBELET)}
     return {name: Node(cluster, name, kubelets[name]) for name in ready & kubelets.keys()}
-
-
-def wait_until(holds: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, f"waited in vain for {seconds:g} s"
-        time.sleep(0.1)
 
 
 class _Daemon:

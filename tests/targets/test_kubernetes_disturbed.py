@@ -13,8 +13,9 @@ from airflow_mlpipe.targets.contract import AttemptDirectory
 from tests.airflow.conftest import dags, task_log  # noqa: F401 - fixtures
 from tests.airflow.harness import DagFiles
 from tests.engines import Cluster, image_name
-from tests.targets.disturbance import Node, nodes_here, wait_until, watched_nodes, without_api_server
+from tests.targets.disturbance import Node, nodes_here, watched_nodes, without_api_server
 from tests.targets.kubernetes_bench import KubernetesBench
+from tests.targets.waiting import wait_until
 
 COUNTING = """
 import itertools, os, pathlib, time
@@ -64,7 +65,7 @@ class Attempt:
     def shows_more(self) -> None:
         """Return when more of its log is shown than now, by some lines."""
         known = len(self.shown)
-        wait_until(lambda: len(self.shown) > known + 10)
+        wait_until(lambda: len(self.shown) > known + 10, 60)
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_a_restart_of_the_api_server_loses_and_doubles_neither_lines_nor_steps(
                 attempt.shows_more()
             with without_api_server(kubernetes):
                 ends_meanwhile.enough()
-                wait_until(lambda: ends_meanwhile.has_ended)
+                wait_until(lambda: ends_meanwhile.has_ended, 60)
             goes_on.shows_more()
         finally:
             for attempt in attempts:
@@ -186,7 +187,7 @@ def test_a_step_whose_node_freezes_is_made_on_another_and_what_thaws_changes_not
     assert marks.read_text().split() == [made]
 
     node.thaw_pods()
-    wait_until(lambda: not node.runs(pod.metadata.uid))
+    wait_until(lambda: not node.runs(pod.metadata.uid), 60)
     assert marks.read_text().split() == [made, pod.metadata.name]
     node.thaw()
     again = dags.run()

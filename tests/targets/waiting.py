@@ -12,10 +12,10 @@ LATEST_SECONDS = 180.0
 Found = TypeVar("Found")
 
 
-def wait_until(holds: Callable[[], Found]) -> Found:
-    """What *holds* returns, once it is true."""
-    deadline = time.monotonic() + LATEST_SECONDS
+def wait_until(holds: Callable[[], Found], seconds: float = LATEST_SECONDS) -> Found:
+    """What *holds* returns, once it is true; it has to be after *seconds*."""
+    deadline = time.monotonic() + seconds
     while not (found := holds()):
-        assert time.monotonic() < deadline, f"it did not happen in {LATEST_SECONDS:g} s"
+        assert time.monotonic() < deadline, f"it did not happen in {seconds:g} s"
         time.sleep(0.02)
     return found
