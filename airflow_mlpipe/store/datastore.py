@@ -44,7 +44,8 @@ class Datastore:
         """The datastore at *url*: ``/path``, ``file:///path``, ``s3://bucket/prefix``, ``memory://name``.
 
         *storage_options* go to the fsspec driver of a remote store. A local folder is made when something
-        is first written. Raises StoreError for a relative path and for a driver that is not installed.
+        is first written. Raises StoreError for a relative path, a URL of no place, and a driver that is not
+        installed.
         """
         protocol, separator, rest = url.partition("://")
         if separator and protocol not in _LOCAL_PROTOCOLS:
@@ -54,6 +55,8 @@ class Datastore:
             if protocol == "datastore":
                 access = access_to(url)
                 return cls.open(access.url, **access.options, **storage_options)
+            if not rest.strip("/"):
+                raise StoreError(f"the datastore {url!r} names no place; write {protocol}://bucket/prefix")
             return cls(RemoteFolder(url.rstrip("/"), storage_options))
         path = os.path.expanduser(rest if separator else url)  # noqa: PTH111 - Path drops a second slash
         if not os.path.isabs(path):  # noqa: PTH117

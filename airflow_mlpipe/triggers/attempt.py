@@ -28,6 +28,8 @@ from airflow_mlpipe.targets.kubernetes.log_stream import LogReader
 from airflow_mlpipe.targets.kubernetes.names import pod_name
 from airflow_mlpipe.targets.kubernetes.persistence import Persistence
 from airflow_mlpipe.targets.kubernetes.phases import Patience, PhaseLog, patience_of
+from airflow_mlpipe.triggers.deferral import task_may_resume
+from airflow_mlpipe.triggers.finishing import finished
 
 # A triggerer loads no DAG file that would say so.
 know_datastores()
@@ -132,9 +134,12 @@ class AttemptTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Watch the pod; stores answer synchronously, so they are asked off the event loop."""
+        began = time.monotonic()
         renewing = [asyncio.create_task(self._keep_lease(lease)) for lease in self.leases]
         try:
-            yield TriggerEvent(await self._event())
+            event = await self._event()
+            await task_may_resume(began)
+            yield TriggerEvent(event)
         finally:
             for task in renewing:
                 task.cancel()
@@ -147,14 +152,7 @@ class AttemptTrigger(BaseTrigger):
         over finds the attempt. Airflow 3.3 cancels the trigger once a second until it has ended, and with it
         this method: it goes on all the same, and is cancelled when it is over.
         """
-        ending, cancelled = asyncio.create_task(self._end_and_clear()), None
-        while not ending.done():
-            try:
-                await asyncio.shield(ending)
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
+        await finished(asyncio.create_task(self._end_and_clear()))
 
     async def _end_and_clear(self) -> None:
         try:
@@ -202,18 +200,23 @@ class AttemptTrigger(BaseTrigger):
 
     async def _show(self, cluster: AsyncCluster, reader: LogReader, bookmark: Bookmark) -> None:
         """Log what the step prints, until the stream ends or breaks off."""
-        kept_at = time.monotonic()
+
+        async def keep_position() -> None:
+            loop = asyncio.get_running_loop()
+            await finished(loop.run_in_executor(None, bookmark.move, reader.position))
+
+        kept_at = -BOOKMARK_SECONDS  # the first part may be long, it is all that was printed before
         try:
             async for chunk in cluster.log(pod_name(self.attempt), reader.query(follow=True)):
                 for line in reader.feed(chunk):
                     step_log.info("%s", line)
                 if time.monotonic() - kept_at >= BOOKMARK_SECONDS:
-                    await asyncio.to_thread(bookmark.move, reader.position)
+                    await keep_position()
                     kept_at = time.monotonic()
         except Refusal as refusal:
             log.debug("The log of pod %s broke off: %s", pod_name(self.attempt), refusal)
         finally:
-            await asyncio.to_thread(bookmark.move, reader.position)
+            await keep_position()
 
     async def _end(self) -> None:
         """Delete the pod, let others have the leases, and record how the step has ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from airflow_mlpipe.pipeline.datastores import know_datastores
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.watch_log import Bookmark, begin, news_since
 from airflow_mlpipe.store.watching import look
+from airflow_mlpipe.triggers.deferral import task_may_resume
 
 # A triggerer loads no DAG file that would say so.
 know_datastores()
@@ -148,6 +150,7 @@ class DataMovedTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll, off the event loop."""
+        began = time.monotonic()
         while True:
             await asyncio.sleep(self.poll_interval)
             try:
@@ -156,6 +159,7 @@ class DataMovedTrigger(BaseTrigger):
                 _say_again(self, error)
                 continue
             if now.digest != self.digest:
+                await task_may_resume(began)
                 yield TriggerEvent({"status": "look"})
                 return
 

@@ -15,6 +15,7 @@ from airflow_mlpipe.pipeline.datastores import know_datastores
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import manifest_key
 from airflow_mlpipe.store.lease import LeaseRecord, Leases
+from airflow_mlpipe.triggers.deferral import task_may_resume
 
 # A triggerer loads no DAG file that would say so.
 know_datastores()
@@ -71,18 +72,22 @@ class OutputsTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Poll, off the event loop: stores answer synchronously."""
+        began = time.monotonic()
+        event = await self._event()
+        await task_may_resume(began)
+        yield TriggerEvent(event)
+
+    async def _event(self) -> dict[str, str]:
         failures = 0
         while True:
             try:
                 if await asyncio.to_thread(self._is_time_to_look):
-                    yield TriggerEvent({"status": "look"})
-                    return
+                    return {"status": "look"}
                 failures = 0
             except MLPipeError as error:
                 failures += 1
                 if failures >= PATIENCE:
-                    yield TriggerEvent({"status": "error", "message": str(error)})
-                    return
+                    return {"status": "error", "message": str(error)}
             await asyncio.sleep(self.poll_interval)
 
     def _is_time_to_look(self) -> bool:

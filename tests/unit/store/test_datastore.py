@@ -268,6 +268,12 @@ def test_a_relative_store_is_refused(url: str) -> None:
         Datastore.open(url)
 
 
+@pytest.mark.parametrize("url", ["s3://", "memory:///", "nonsense://"])
+def test_a_url_that_names_no_place_is_refused(url: str) -> None:
+    with pytest.raises(StoreError, match=f"{url}' names no place; write {url.split(':')[0]}://bucket/prefix"):
+        Datastore.open(url)
+
+
 def test_an_unknown_protocol_is_an_error_of_the_store() -> None:
     with pytest.raises(StoreError, match="cannot open nonsense://x"):
         Datastore.open("nonsense://x")

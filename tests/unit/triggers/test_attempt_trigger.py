@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,12 +20,15 @@ import pytest
 from airflow.sdk.configuration import conf
 from airflow.sdk.execution_time import task_runner
 
+from airflow_mlpipe.model.pod_patch import STEP_CONTAINER
 from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.operators.step import TRIGGER_SECONDS
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import attempt_prefix, copies_key
 from airflow_mlpipe.store.lease import Lease, Leases
 from airflow_mlpipe.store.run_record import RunRecord, RunRecords
+from airflow_mlpipe.targets.kubernetes.bookmark import Bookmark
+from airflow_mlpipe.targets.kubernetes.log_stream import LogPosition
 from airflow_mlpipe.triggers import attempt as module
 from airflow_mlpipe.triggers.attempt import AttemptTrigger
 
@@ -258,3 +263,60 @@ def test_the_lease_that_a_worker_left_is_renewed(store: Datastore, tmp_path: Pat
     current = Leases(store).current(LEASE)
     assert current is not None
     assert (current.owner, current.token) == ("me", held.record.token)
+
+
+@pytest.fixture
+def printing_cluster(store: Datastore) -> Iterator[int]:
+    """The port of an API server on which every pod runs.
+
+    It prints a line, another one when it is kept that the first was shown, and then nothing more.
+    """
+    over, bookmark = threading.Event(), Bookmark(store, "attempt-1", "attempt-1")
+    container = {"name": STEP_CONTAINER, "state": {"running": {}}}
+    pod = {"metadata": {"name": "p", "uid": "1"}, "status": {"containerStatuses": [container]}}
+
+    class Api(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            if "/log?" not in self.path:
+                self.wfile.write(json.dumps(pod).encode())
+                return
+            self.wfile.write(b"2026-11-22T08:00:00.5Z line 0\n")
+            while bookmark.read() == LogPosition() and not over.wait(0.01):
+                pass
+            self.wfile.write(b"2026-11-22T08:00:01.5Z line 1\n")
+            over.wait(60)
+
+        def log_message(self, *args: object) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        over.set()
+        server.shutdown()
+
+
+def test_a_triggerer_that_stops_leaves_where_the_log_goes_on_however_busy_it_is_and_often_it_cancels(
+    store: Datastore, tmp_path: Path, printing_cluster: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BOOKMARK_SECONDS", math.inf)  # only the first part is kept at once
+    shown, may_go_on = asyncio.Event(), threading.Event()
+    monkeypatch.setattr(module.step_log, "info", lambda _, line: line == "line 1" and shown.set())
+
+    async def watched_and_stopped() -> None:
+        watching = asyncio.create_task(anext(trigger(store, tmp_path, api=printing_cluster).run()))
+        await asyncio.wait_for(shown.wait(), 60)
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(busy := ThreadPoolExecutor(1))
+        busy.submit(may_go_on.wait, 60)
+        loop.call_later(0.3, may_go_on.set)
+        while not watching.done():
+            watching.cancel()
+            await asyncio.sleep(0.05)
+
+    asyncio.run(watched_and_stopped())
+    assert Bookmark(store, "attempt-1", "attempt-1").read() == LogPosition(
+        1795334401, 1, 1795334401_500000000
+    )

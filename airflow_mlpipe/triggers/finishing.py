@@ -1,0 +1,28 @@
+"""Finishing in an event loop what a cancellation must not cut short."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def finished(work: asyncio.Future[T]) -> T:
+    """The result of *work*, which goes on when the caller is cancelled, as often as that may be.
+
+    The caller's cancellation is raised once *work* is over. A triggerer cancels a trigger more than once:
+    while it is stopped, and while a task that somebody marked still has a trigger. When all tasks of the loop
+    are cancelled, a task is, but not what ``run_in_executor`` returns.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except Exception:
+            break  # of the work itself: result() raises it below
+    if cancelled is not None:
+        raise cancelled
+    return work.result()
