@@ -11,9 +11,9 @@ T = TypeVar("T")
 async def finished(work: asyncio.Future[T]) -> T:
     """The result of *work*, which goes on when the caller is cancelled, as often as that may be.
 
-    The caller's cancellation is raised once *work* is over. A triggerer cancels a trigger more than once:
-    while it is stopped, and while a task that somebody marked still has a trigger. When all tasks of the loop
-    are cancelled, a task is, but not what ``run_in_executor`` returns.
+    The caller's cancellation is raised once *work* is over. It may come more than once: when a triggerer stops,
+    all tasks are cancelled, so that one which another waits for is cancelled by both; and a task that somebody
+    marked has its trigger cancelled each second. What ``run_in_executor`` returns is no task of the loop.
     """
     cancelled: asyncio.CancelledError | None = None
     while not work.done():
