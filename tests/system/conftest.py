@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -27,3 +28,25 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowInstanc
     }
     with AirflowInstance(folder / "home", folder / "dags", settings=settings) as instance:
         yield instance
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows the errors that Airflow's components have logged."""
+    report = yield
+    instance = getattr(item, "funcargs", {}).get("airflow")
+    if report.failed and isinstance(instance, AirflowInstance):
+        report.sections.append(("errors of Airflow, at most the last 20", _errors(instance)))
+    return report
+
+
+def _errors(instance: AirflowInstance) -> str:
+    found = sorted(  # each line begins with its time
+        f"{line[:600]} ({log.stem})"
+        for log in instance.logs_folder.glob("*.log")
+        for line in log.read_text(errors="replace").splitlines()
+        if re.search(r"\[(error|critical)\b", line)
+    )
+    return "\n".join(found[-20:]) or "none"

@@ -89,7 +89,7 @@ def test_a_triggerer_that_is_restarted_goes_on_with_the_log_where_it_stopped(
     assert airflow.wait_for_run("deferred_pod", run) == "success"
     text = airflow.log_text("deferred_pod", run, "work")
     lines = printed(airflow, "deferred_pod", run)
-    assert lines == [f"line {number}" for number in range(len(lines))]
+    assert not [(place, line) for place, line in enumerate(lines) if line != f"line {place}"][:5]
     assert f"the last is {len(lines) - 1}" in text
 
 
