@@ -14,9 +14,8 @@ from airflow.sdk.definitions._internal.mixins import ResolveMixin
 from airflow.sdk.exceptions import AirflowSensorTimeout
 
 from airflow_mlpipe.model.datastore import address_of
-from airflow_mlpipe.pipeline import bundle
+from airflow_mlpipe.pipeline import bundle, resuming
 from airflow_mlpipe.pipeline.xcom import allow_references
-from airflow_mlpipe.sensors.output_reuse import SHORTEST_RESCHEDULE_SECONDS
 from airflow_mlpipe.triggers.data_change import (
     POLL_SECONDS,
     SETTLE_SECONDS,
@@ -68,7 +67,7 @@ class DataChangeSensor(BaseSensorOperator):
         self.existing = existing
         self.settle = settle
         self._deferrable = deferrable
-        shortest = SHORTEST_RESCHEDULE_SECONDS if self.reschedule and not self.deferrable else 0
+        shortest = resuming.SHORTEST_RESCHEDULE_SECONDS if self.reschedule and not self.deferrable else 0
         check_seconds(self.who, "poke_interval", self.poke_interval, at_least=shortest)
         check_seconds(self.who, "settle", settle, at_least=0)
 

@@ -21,7 +21,7 @@ from airflow_mlpipe.model.data import StepOutput
 from airflow_mlpipe.model.entry import Command, Function, Script
 from airflow_mlpipe.model.environment import Environment, check_environment
 from airflow_mlpipe.model.reuse_options import ReuseOptions
-from airflow_mlpipe.pipeline import bundle, catalog
+from airflow_mlpipe.pipeline import bundle, catalog, resuming
 from airflow_mlpipe.pipeline.arguments import check_arguments, check_inputs, check_outputs, check_variables
 from airflow_mlpipe.pipeline.assets import outlets_of
 from airflow_mlpipe.pipeline.dataflow import Dataflow
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
     from airflow_mlpipe.pipeline.lookup import Sensing
     from airflow_mlpipe.pipeline.outcome import Outcome
     from airflow_mlpipe.pipeline.step_run import StepRun
-
-# Airflow fails a task that it reschedules before the executor has told it of the last look's end.
-SHORTEST_RESCHEDULE_SECONDS = 5
 
 # The task SDK reads from XCom only the classes that it was told of; every DAG with a step loads this module.
 allow_references()
@@ -199,10 +196,11 @@ class OutputReuseSensor(BaseSensorOperator):
         return bool(getattr(self, "_BaseOperator__from_mapped", False))
 
     def _check(self) -> None:
-        if self.reschedule and self.poke_interval < SHORTEST_RESCHEDULE_SECONDS and not self.deferrable:
+        shortest = resuming.SHORTEST_RESCHEDULE_SECONDS if self.reschedule and not self.deferrable else 0
+        if self.poke_interval < shortest:
             raise DefinitionError(
                 f"{self.who}: poke_interval={self.poke_interval:g} is too short for mode='reschedule'; use "
-                f"{SHORTEST_RESCHEDULE_SECONDS} s or more, or mode='poke', or deferrable=True"
+                f"{shortest:g} s or more, or mode='poke', or deferrable=True"
             )
         check_arguments(self.arguments, self.who)
         check_inputs(self.inputs, self.who)

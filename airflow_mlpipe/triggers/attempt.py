@@ -17,6 +17,7 @@ from airflow_mlpipe.model.kubernetes_target import KubernetesTarget
 from airflow_mlpipe.model.reference import ProducerReference
 from airflow_mlpipe.pipeline.datastores import know_datastores
 from airflow_mlpipe.pipeline.identity import TaskIdentity
+from airflow_mlpipe.pipeline.resuming import task_may_resume
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import copies_key
 from airflow_mlpipe.store.lease import Lease, Leases
@@ -28,7 +29,6 @@ from airflow_mlpipe.targets.kubernetes.log_stream import LogReader
 from airflow_mlpipe.targets.kubernetes.names import pod_name
 from airflow_mlpipe.targets.kubernetes.persistence import Persistence
 from airflow_mlpipe.targets.kubernetes.phases import Patience, PhaseLog, patience_of
-from airflow_mlpipe.triggers.deferral import task_may_resume
 from airflow_mlpipe.triggers.finishing import finished
 
 # A triggerer loads no DAG file that would say so.

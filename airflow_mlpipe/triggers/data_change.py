@@ -15,10 +15,10 @@ from airflow.triggers.base import BaseEventTrigger, BaseTrigger, TriggerEvent
 from airflow_mlpipe.errors import DefinitionError, DocumentError, MLPipeError
 from airflow_mlpipe.model.datastore import Address, address_of
 from airflow_mlpipe.pipeline.datastores import know_datastores
+from airflow_mlpipe.pipeline.resuming import task_may_resume
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.watch_log import Bookmark, begin, news_since
 from airflow_mlpipe.store.watching import look
-from airflow_mlpipe.triggers.deferral import task_may_resume
 
 # A triggerer loads no DAG file that would say so.
 know_datastores()

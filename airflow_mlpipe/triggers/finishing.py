@@ -11,9 +11,9 @@ T = TypeVar("T")
 async def finished(work: asyncio.Future[T]) -> T:
     """The result of *work*, which goes on when the caller is cancelled, as often as that may be.
 
-    The caller's cancellation is raised once *work* is over. It may come more than once: when a triggerer stops,
-    all tasks are cancelled, so that one which another waits for is cancelled by both; and a task that somebody
-    marked has its trigger cancelled each second. What ``run_in_executor`` returns is no task of the loop.
+    The caller's cancellation is raised once *work* is over. It may come more than once: when a triggerer
+    stops, all tasks are cancelled, so that one which another waits for is cancelled by both; and a task that
+    somebody marked has its trigger cancelled each second. What ``run_in_executor`` returns is no task.
     """
     cancelled: asyncio.CancelledError | None = None
     while not work.done():

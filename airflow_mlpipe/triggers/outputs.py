@@ -12,10 +12,10 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_mlpipe.errors import MLPipeError
 from airflow_mlpipe.pipeline.datastores import know_datastores
+from airflow_mlpipe.pipeline.resuming import task_may_resume
 from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import manifest_key
 from airflow_mlpipe.store.lease import LeaseRecord, Leases
-from airflow_mlpipe.triggers.deferral import task_may_resume
 
 # A triggerer loads no DAG file that would say so.
 know_datastores()

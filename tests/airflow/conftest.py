@@ -39,7 +39,8 @@ def dags(tmp_path: Path, task_log: TaskLog, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AIRFLOW__MLPIPE__DATASTORE", f"file://{store}")
     monkeypatch.setenv("AIRFLOW__MLPIPE__WORK_DIRECTORY", str(tmp_path / "work"))
     monkeypatch.setattr(sys, "path", [*sys.path])  # a bundle is added to it for good
-    # No scheduler could take a deferred task that goes on at once for one that has ended.
-    monkeypatch.setattr("airflow_mlpipe.triggers.deferral.resume_seconds", lambda: 0.0)
+    # Here no scheduler takes a task that goes on at once for one that has ended.
+    monkeypatch.setattr("airflow_mlpipe.pipeline.resuming.resume_seconds", lambda: 0.0)
+    monkeypatch.setattr("airflow_mlpipe.pipeline.resuming.SHORTEST_RESCHEDULE_SECONDS", 0.0)
     task_log.forget()
     return DagFiles(folder, store, task_log, f"dag{next(_numbers)}")

@@ -390,7 +390,7 @@ def test_of_another_dag_the_web_app_tells_ids_and_no_more(dags: DagFiles, web: T
             f"""
             made = PipelineData("made")
             OutputReuseSensor(task_id="wait", entry=Script(script_name="copy.py"), source_directory="src",
-                              arguments=["{word}", made], poke_interval=5)
+                              arguments=["{word}", made], poke_interval=1)
             step("read", made.as_input(), PipelineData("copy"))
             """,
             name="reader",

@@ -256,7 +256,7 @@ def test_an_expired_lease_whose_attempt_left_nothing_is_taken_over(
 WAYS = ['mode="poke", poke_interval=0.1', "deferrable=True, poke_interval=0.1"]
 
 
-@pytest.mark.parametrize("keywords", [*WAYS, 'mode="reschedule", poke_interval=5'])
+@pytest.mark.parametrize("keywords", [*WAYS, 'mode="reschedule", poke_interval=1'])
 def test_while_somebody_else_runs_the_same_step_it_waits_and_then_finds_the_outputs(
     made: DagFiles, runs: Callable[[], int], keywords: str
 ) -> None:

@@ -75,7 +75,7 @@ from airflow_mlpipe import PipelineData, PythonScriptStep
 @dag(dag_id="{dag_id}", schedule=None, max_active_runs=8)
 def pipeline():
     PythonScriptStep(task_id="work", source_directory="{dag_id}/src", script_name="work.py",
-                     arguments=["{signals}", PipelineData("result")], poke_interval=6{options})
+                     arguments=["{signals}", PipelineData("result")], poke_interval=9{options})
 
 
 pipeline()

@@ -118,7 +118,7 @@ WAITING = """
     from airflow_mlpipe import Output, step
 
 
-    @step(poke_interval=6, {options})
+    @step(poke_interval=9, {options})
     def work(signals: str, name: str, result: Output[Path]) -> str:
         (Path(signals) / f"began-{{uuid.uuid4().hex}}").touch()
         while not (Path(signals) / "finish").exists():

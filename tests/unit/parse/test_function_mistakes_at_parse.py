@@ -454,8 +454,8 @@ CALLS = {
         ["step 'train'", "arguments", "parameter"],
     ),
     "short_pauses": (
-        "train.override(poke_interval=1)([1])",
-        ["step 'train': poke_interval=1 is too short for mode='reschedule'"],
+        "train.override(poke_interval=8)([1])",
+        ["step 'train': poke_interval=8 is too short for mode='reschedule'"],
     ),
     "missing_source_directory": (
         "train.override(source_directory='cod')([1])",

@@ -229,7 +229,7 @@ def test_the_changes_of_an_asset_that_nobody_watches_cannot_be_asked_for() -> No
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"poke_interval": 1}, "poke_interval=1.0 is no number of seconds from 5 on"),
+        ({"poke_interval": 8}, "poke_interval=8.0 is no number of seconds from 9 on"),
         ({"settle": -1}, "settle=-1 is no number of seconds from 0 on"),
         ({"path": 7}, "names no data"),
     ],

@@ -1,4 +1,4 @@
-"""A deferred task does not go on before Airflow knows that the process which deferred it has ended."""
+"""A task that waits does not go on before Airflow knows that its process has ended."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from airflow.triggers.base import BaseTrigger
 
+from airflow_mlpipe.pipeline import resuming
 from airflow_mlpipe.store.datastore import Datastore
-from airflow_mlpipe.triggers import deferral
 from airflow_mlpipe.triggers.attempt import AttemptTrigger
 from airflow_mlpipe.triggers.data_change import DataMovedTrigger
 from airflow_mlpipe.triggers.outputs import OutputsTrigger
 
-known_after = deferral.resume_seconds  # the fixture of all triggers replaces it
+known_after = resuming.resume_seconds  # the fixture of all triggers replaces it
 
 
 def watching_pod(store: Datastore) -> AttemptTrigger:
@@ -50,7 +50,7 @@ def test_what_is_known_at_once_is_told_when_the_task_may_go_on(
         return (await anext(trigger.run())).payload["status"]
 
     assert asyncio.run(first()) == status  # what it needs is imported by now
-    monkeypatch.setattr(deferral, "resume_seconds", lambda: 0.7)
+    monkeypatch.setattr(resuming, "resume_seconds", lambda: 0.7)
     began = time.monotonic()
     assert asyncio.run(first()) == status
     assert time.monotonic() - began >= 0.7
