@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from airflow.sdk.bases.operator import TRIGGER_FAIL_REPR
 from airflow.sdk.bases.sensor import PokeReturnValue
 
 from airflow_mlpipe.sensors.output_reuse import OutputReuseSensor
@@ -41,6 +42,12 @@ class StepOperator(OutputReuseSensor):
     _production: Production | None = None
     _left: AttemptTrigger | None = None
     _stays = False
+    _is_unwanted = False
+
+    def execute(self, context: Any) -> Any:
+        """Reuse, or run, or wait for somebody who runs the same; the value of the task."""
+        self._is_unwanted = False
+        return super().execute(context)
 
     def poke(self, context: Any) -> PokeReturnValue:
         """Reuse, or run, or wait for somebody who runs the same."""
@@ -74,6 +81,12 @@ class StepOperator(OutputReuseSensor):
                 stack.enter_context(step.recorder.running(sensing))
                 return self._run(step, policy, sensing, held)
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+        """Go on after the triggerer. What it has failed to watch, which Airflow says here, is ended."""
+        if next_method == TRIGGER_FAIL_REPR:
+            self._abandon_left(context)
+        return super().resume_execution(next_method, next_kwargs, context)
+
     def resume(self, context: Any, event: Mapping[str, Any], deadline: float | None = None) -> Any:
         """Go on after the triggerer; a step that it ended because its time was over has failed."""
         if event.get("status") == "overdue":
@@ -85,6 +98,7 @@ class StepOperator(OutputReuseSensor):
 
     def on_kill(self) -> None:
         """End the step's whole process tree, when the task is marked failed or takes too long."""
+        self._is_unwanted = True
         if self._production is not None:
             self._production.terminate()
         super().on_kill()
@@ -132,25 +146,27 @@ class StepOperator(OutputReuseSensor):
     def _run(
         self, step: StepRun, policy: Policy, sensing: Sensing, held: tuple[Lease, ...]
     ) -> PokeReturnValue:
-        from airflow_mlpipe.errors import InfrastructureError
         from airflow_mlpipe.pipeline.identity import first_of
         from airflow_mlpipe.pipeline.outcome import Outcome
         from airflow_mlpipe.pipeline.production import StillRunning
 
         lease = held[0]
         self._production = step.production(may_leave=self.deferrable and not self._stays)
+        if self._is_unwanted:  # asked for while the step was prepared
+            self._production.terminate()
         try:
             # What may have been sealed before is gone on with only if nothing speaks against its outputs.
             previous = lease.previous_attempts(announced=_is_new(sensing))
             product = self._production.run(previous, policy)
-        except InfrastructureError:
+        except StillRunning as running:
+            return self._leave(step, self._production, held, running.places.attempt)
+        except BaseException:
             if self._production.may_still_run:
                 lease.leave()
             raise
-        except StillRunning as running:
-            return self._leave(step, self._production, held, running.places.attempt)
         finally:
-            self._production = None
+            if self._left is None:
+                self._production = None
         why_not = self._why_not_sealed(step, policy, product)
         if why_not is not None:
             self.log.info("%s: its outputs are not kept for reuse: %s", self.who, why_not)
@@ -171,14 +187,14 @@ class StepOperator(OutputReuseSensor):
         assert isinstance(self.target, KubernetesTarget)  # no other is left to the triggerer
         names = [lease.fingerprint for lease in held]
         try:
-            self._left = AttemptTrigger.of(self.target, step.datastore, attempt, names, step.identity)
+            trigger = AttemptTrigger.of(self.target, step.datastore, attempt, names, step.identity)
+            production.leave(attempt)
         except BaseException:
             production.abandon(attempt)  # nobody would watch it
             if production.may_still_run:
                 held[0].leave()
             raise
-        self._trigger = self._left
-        production.leave(attempt)
+        self._trigger = self._left = trigger
         for lease in held:
             lease.leave()
         return PokeReturnValue(False)
@@ -208,6 +224,15 @@ class StepOperator(OutputReuseSensor):
             if self._ends_by(context, math.inf) <= time.time():
                 raise StepError(f"{self.who}: ran for longer than {self.execution_timeout}")
             raise AirflowSensorTimeout(f"{self.who}: ran for longer than {self.timeout:g} s")
+
+    def _abandon_left(self, context: Any) -> None:
+        from airflow_mlpipe.errors import MLPipeError
+        from airflow_mlpipe.pipeline.step_run import StepRun
+
+        try:
+            StepRun.of(self, context).production().abandon_left()
+        except MLPipeError as error:  # Airflow's own failure is the one to be told
+            self.log.warning("%s: what it left running could not be ended: %s", self.who, error)
 
     def _seal(self, step: StepRun, policy: Policy, sensing: Sensing, ours: Manifest) -> Outcome:
         from airflow_mlpipe.pipeline.costs import Expense

@@ -84,6 +84,7 @@ class Production:
     may_leave: bool = False
     may_still_run: bool = field(default=False, init=False)
     _running: AttemptPlaces | None = field(default=None, init=False)
+    _left: AttemptPlaces | None = field(default=None, init=False)
     _is_to_end: bool = field(default=False, init=False)
 
     @property
@@ -100,9 +101,11 @@ class Production:
         not succeed; then nothing of it is kept for reuse. Raises StoreError when the datastore failed; then
         the step's work stays for the next try.
         """
+        self.may_still_run = bool(previous_attempts)  # until they were looked at
         number, adopted = self._left_to_triggerer()
         if adopted is None:
             adopted = self._adopted(previous_attempts, policy)
+        self.may_still_run = False
         retries = Retries(self._target.infrastructure_retries, self.identity.attempt, number)
         while True:
             places = adopted or self._places(successor(self.identity.attempt, retries.number))
@@ -122,17 +125,23 @@ class Production:
                 adopted = None
 
     def terminate(self) -> None:
-        """End the step's process and everything it started, and start no other. Twice is fine."""
+        """End the step's process and everything it started, and start no other. Twice is fine.
+
+        So is an attempt that was left to the triggerer, as long as this worker is there.
+        """
         self._is_to_end = True
-        if (places := self._running) is not None:
+        if (places := self._running or self._left) is not None:
             self._driver.terminate(places.directory)
 
     def leave(self, attempt: str) -> None:
         """Take away what this worker has of *attempt*, which the triggerer watches from here on.
 
-        Whoever goes on with it may be another worker, and finds all that there is in the datastore.
+        Whoever goes on with it may be another worker, and finds all that there is in the datastore. Raises
+        StepError when the step was told to end meanwhile.
         """
-        remove_folder(self._places(attempt).scratch)
+        self._left = self._places(attempt)
+        self._refuse_to_go_on()
+        remove_folder(self._left.scratch)
 
     def abandon(self, attempt: str) -> None:
         """End *attempt*, which this try launched, and take away what it has put anywhere.
@@ -143,13 +152,24 @@ class Production:
         self._end(places)
         self._clear(places)
 
+    def abandon_left(self) -> None:
+        """:meth:`abandon` what this try has left to the triggerer, if anything."""
+        launched = self._launched(self.identity.attempt) if can_be_watched(self._target) else []
+        for places in launched[-1:]:
+            self.abandon(places.attempt)
+
+    def _refuse_to_go_on(self) -> None:
+        """Raise StepError once the step was told to end."""
+        if self._is_to_end:
+            raise StepError(f"{self._who}: was told to end")
+
     def _end(self, places: AttemptPlaces) -> StepError | None:
         """End an attempt that failed. One whose target does not answer may go on running; why is returned."""
+        self.may_still_run = True  # when this is interrupted, too
         try:
             self._driver.terminate(places.directory)
         except StepError as error:
             log.warning("%s: attempt %s could not be ended: %s", self._who, places.attempt, error)
-            self.may_still_run = True
             return error
         self.may_still_run = False
         return None
@@ -224,12 +244,8 @@ class Production:
             return False
 
     def _adopted(self, previous_attempts: Sequence[str], policy: Policy) -> AttemptPlaces | None:
-        try:
-            candidates = (self._adoptable(attempt, policy) for attempt in previous_attempts)
-            return next(filter(None, candidates), None)
-        except InfrastructureError:  # the target does not say what became of it
-            self.may_still_run = True
-            raise
+        candidates = (self._adoptable(attempt, policy) for attempt in previous_attempts)
+        return next(filter(None, candidates), None)
 
     def _adoptable(self, attempt: str, policy: Policy) -> AttemptPlaces | None:
         """The places of an earlier attempt that is running, or has succeeded, with this fingerprint.
@@ -285,6 +301,7 @@ class Production:
         """What the attempt made; afterwards nothing of it is left but its records and outputs."""
         self._running = places
         try:
+            self._refuse_to_go_on()  # told to end while earlier attempts were looked at
             product = self._produce(places, is_new=is_new)
         except (StoreError, StillRunning):
             # What was done, or still is, stays as it is: who comes next goes on with it.
@@ -353,8 +370,7 @@ class Production:
             placement.tell_earlier_runs(earlier_runs(self.stores, self.identity))
         private = Private(secrets, credentials_for(placement.urls()))
         container = self._container(placement)
-        if self._is_to_end:
-            raise StepError(f"{self._who}: was to end before it had started")
+        self._refuse_to_go_on()
         with self._naming_failures(places):
             self._driver.launch(places.directory, spec, private, container)
         if self._is_to_end:  # asked for while the target knew nothing of it yet

@@ -48,9 +48,11 @@ class Recorder:
             self._lost = self._lost_before()
             keep_recipe(self.datastore, self.preparation.recipe)
             self._write("running", sensing)
+        from airflow.sdk.exceptions import AirflowTaskTimeout
+
         try:
             yield
-        except Exception:
+        except (Exception, AirflowTaskTimeout):
             with _best_effort():
                 self._write("failed", sensing)
             raise

@@ -199,7 +199,7 @@ class LocalDriver:
     def _reap(self, attempt: AttemptDirectory) -> None:
         supervisor = self._supervisors.get(attempt)
         if supervisor is not None and supervisor.poll() is not None:
-            del self._supervisors[attempt]
+            self._supervisors.pop(attempt, None)  # a signal handler may have been faster
 
 
 def _start_identity(pid: int) -> str | None:

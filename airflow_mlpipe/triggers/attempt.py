@@ -42,8 +42,9 @@ BOOKMARK_SECONDS = 2.0
 RENEWALS_PER_DURATION = 3
 
 # Airflow waits 30 s for on_kill, and for an overdue step as long as its TRIGGER_SECONDS say.
-END_SECONDS = 25.0
-_PATIENCE_WHEN_ENDING_SECONDS = 20.0  # with an API that does not answer
+END_SECONDS = 22.0
+_PATIENCE_WHEN_ENDING_SECONDS = 18.0  # with an API that does not answer
+_TELL_SECONDS = 3.0  # for Airflow, whose API server may not answer either
 _CLEAR_SECONDS = 4.0
 
 
@@ -152,11 +153,30 @@ class AttemptTrigger(BaseTrigger):
         over finds the attempt. Airflow 3.3 cancels the trigger once a second until it has ended, and with it
         this method: it goes on all the same, and is cancelled when it is over.
         """
-        await finished(asyncio.create_task(self._end_and_clear()))
-
-    async def _end_and_clear(self) -> None:
+        ending = asyncio.create_task(self._end_unless_deferred())
         try:
-            await asyncio.wait_for(self._end(), END_SECONDS)
+            await finished(ending)
+        except asyncio.CancelledError:
+            if ending.cancelled():  # by a triggerer that stops, which cancels every task once
+                await finished(asyncio.create_task(self._end_unless_deferred()))
+            raise
+
+    async def _end_unless_deferred(self) -> None:
+        """End the step. A task that is still deferred was given to another triggerer, which goes on with it.
+
+        Airflow 3.3 calls ``on_kill`` then, too, in a triggerer that has stood still for so long that it was
+        taken for dead.
+        """
+        states = await self._states()
+        if "deferred" in states:
+            log.info("Pod %s is left to another triggerer", pod_name(self.attempt))
+        else:
+            await self._end_and_clear(states)
+
+    async def _end_and_clear(self, states: Collection[object] = ()) -> None:
+        """End the step, whose task has *states*, and let nothing stay that nobody needs any more."""
+        try:
+            await asyncio.wait_for(self._end(states), END_SECONDS)
         except Exception as error:  # of the cluster, the store, a connection that is not known here, ...
             log.warning(
                 "Pod %s may still be there, it could not be ended: %s", pod_name(self.attempt), _what(error)
@@ -170,7 +190,7 @@ class AttemptTrigger(BaseTrigger):
         try:
             return await asyncio.wait_for(self._watched(), seconds)
         except asyncio.TimeoutError:
-            await self.on_kill()
+            await finished(asyncio.create_task(self._end_and_clear()))
             return {"status": "overdue", "attempt": self.attempt}
 
     async def _watched(self) -> dict[str, Any]:
@@ -218,8 +238,11 @@ class AttemptTrigger(BaseTrigger):
         finally:
             await keep_position()
 
-    async def _end(self) -> None:
+    async def _end(self, states: Collection[object]) -> None:
         """Delete the pod, let others have the leases, and record how the step has ended."""
+        if await self._is_followed_by_others():
+            log.info("Pod %s is left to who has taken its lease over", pod_name(self.attempt))
+            return
         async with self._reached(Persistence(_PATIENCE_WHEN_ENDING_SECONDS)) as cluster:
             if (sighting := await cluster.pod(pod_name(self.attempt))) is not None:
                 await cluster.delete(sighting)
@@ -227,7 +250,8 @@ class AttemptTrigger(BaseTrigger):
             if (lease := await self._resumed(name)) is not None:
                 await asyncio.to_thread(lease.release)
         records, instance = RunRecords(await self._store()), ProducerReference(**self.instance)
-        status: RunStatus = "marked" if await self._is_marked_as_done() else "failed"
+        is_marked = any(state in ("success", "skipped") for state in states)
+        status: RunStatus = "marked" if is_marked else "failed"
         await asyncio.to_thread(records.end, instance, self.try_number, status, time.time())
 
     async def _clear(self) -> None:
@@ -237,15 +261,22 @@ class AttemptTrigger(BaseTrigger):
         except StoreError as error:
             log.warning("The copies of inputs of attempt %s could not be removed: %s", self.attempt, error)
 
-    async def _is_marked_as_done(self) -> bool:
-        """Whether somebody has marked the task as succeeded or skipped, as far as Airflow tells."""
+    async def _states(self) -> Collection[object]:
+        """The states in which Airflow has the task; none when it does not tell."""
         task = ProducerReference(**self.instance)
         try:
-            states = await asyncio.to_thread(_states_of, task)
+            return await asyncio.wait_for(asyncio.to_thread(_states_of, task), _TELL_SECONDS)
         except Exception as error:  # of the connection to the API server
             log.warning("Airflow does not tell the state of %s: %s", task, _what(error))
+            return ()
+
+    async def _is_followed_by_others(self) -> bool:
+        """Whether who has taken the step's lease over goes on with this attempt."""
+        leases = Leases(await self._store())
+        record = await asyncio.to_thread(leases.current, self.leases[0]) if self.leases else None
+        if record is None or record.attempt == self.follower:
             return False
-        return any(state in ("success", "skipped") for state in states)
+        return self.follower in record.document.previous_attempts
 
     async def _keep_lease(self, name: str) -> None:
         """Renew a lease for as long as it is ours."""

@@ -20,7 +20,7 @@ async def finished(work: asyncio.Future[T]) -> T:
         try:
             await asyncio.shield(work)
         except asyncio.CancelledError as error:
-            cancelled = error
+            cancelled = cancelled or error  # the first one tells why
         except Exception:
             break  # of the work itself: result() raises it below
     if cancelled is not None:

@@ -7,6 +7,7 @@ import signal
 import psutil
 import pytest
 
+from airflow_mlpipe.store.run_record import RunRecords
 from tests.airflow.harness import DagFiles
 
 pytestmark = pytest.mark.airflow
@@ -142,6 +143,9 @@ def test_an_execution_timeout_ends_the_whole_tree_of_the_step(dags: DagFiles) ->
     (child,) = [int(line.split()[1]) for line in run.log if line.startswith("child ")]
     assert not is_alive(child)
     assert dags.sealed() == []
+    record = RunRecords(dags.datastore).read(dags.dag_id(), run.run_id, "make")
+    assert record is not None
+    assert record.status == "failed"
 
 
 def is_alive(pid: int) -> bool:

@@ -38,17 +38,22 @@ class Bookmark:
             return LogPosition()
 
     def move(self, position: LogPosition) -> None:
-        """Keep *position*. A store that fails costs lines shown twice, no more."""
+        """Keep *position*, unless a further one is kept: a triggerer that stood still is followed by another.
+
+        A store that fails costs lines shown twice, no more.
+        """
         document = {
             "schema_version": SCHEMA_VERSION,
             "follower": self.follower,
             **dataclasses.asdict(position),
         }
         try:
+            if self.read().last > position.last:
+                return
             self.datastore.write(self._key, json.dumps(document).encode())
         except StoreError:
             return
 
     @property
     def _key(self) -> str:
-        return f"{attempt_prefix(self.attempt)}/followed.json"
+        return f"{attempt_prefix(self.attempt)}/followed/{self.follower or 'nobody'}.json"

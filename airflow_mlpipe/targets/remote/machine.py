@@ -23,6 +23,10 @@ from airflow_mlpipe.errors import InfrastructureError, TargetError
 
 log = logging.getLogger(__name__)
 
+# A connection has a thread of its own that logs what it does. A signal handler that ends a step needs it, and
+# may have interrupted what holds the lock of a log: the thread would wait for that, the handler for it.
+logging.getLogger("paramiko").setLevel(logging.WARNING)
+
 FIRST_PATIENCE_SECONDS = 30.0  # for a machine that was never reached: its name may be wrong
 ANSWER_SECONDS = 60.0
 SILENT_SECONDS = 30.0  # after which a stream that says nothing is asked whether it is still there

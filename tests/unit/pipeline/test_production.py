@@ -9,10 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_mlpipe.errors import InfrastructureError, StepError
 from airflow_mlpipe.model.compute import ComputeTarget, LocalTarget
 from airflow_mlpipe.model.kubernetes_target import KubernetesTarget
+from airflow_mlpipe.pipeline import production as module
 from airflow_mlpipe.pipeline.attempt import AttemptPlaces
 from airflow_mlpipe.pipeline.identity import TaskIdentity, first_of, successor
 from airflow_mlpipe.pipeline.placements.contract import Placement
@@ -70,15 +72,20 @@ class Producing(Production):
         return SimpleNamespace(clear=lambda: None)
 
 
-def production(folder: Path, target: ComputeTarget, verbs: Verbs, produces: Any, **given: Any) -> Producing:
+def production(
+    folder: Path,
+    target: ComputeTarget,
+    verbs: Verbs,
+    produces: Any,
+    kind: type[Producing] = Producing,
+    **given: Any,
+) -> Producing:
     store = Datastore.open(f"file://{folder}/store")
     definition = SimpleNamespace(target=target, who="step 'task'")
     preparation: Any = SimpleNamespace(fingerprint="new", definition=definition)
     settings: Any = SimpleNamespace(work_directory=folder / "work")
     stores: Any = SimpleNamespace(own=store, keyring=SimpleNamespace(key_ids=()))
-    made = Producing(
-        preparation, IDENTITY, "e", settings, stores, None, lambda _: None, lambda _: None, **given
-    )
+    made = kind(preparation, IDENTITY, "e", settings, stores, None, lambda _: None, lambda _: None, **given)
     made.verbs, made.produces = verbs, produces
     return made
 
@@ -165,10 +172,77 @@ def test_nothing_is_launched_for_a_task_that_was_ended_while_its_inputs_were_sta
         return {}
 
     placement: Any = SimpleNamespace(stage=stage, urls=lambda: ())
-    with pytest.raises(StepError, match="was to end before it had started"):
+    with pytest.raises(StepError, match="was told to end"):
         made.run((), Policy())
     assert "launch" not in [verb for verb, _ in verbs.asked]
 
 
 def test_the_first_attempt_of_a_try_is_told_from_the_id_of_any_that_followed() -> None:
     assert first_of(successor(IDENTITY.attempt, 3)) == first_of(IDENTITY.attempt) == IDENTITY.attempt
+
+
+class Looking(Producing):
+    """A production that looks at its attempts as it does, and launches them by *verbs* alone."""
+
+    _produce = Production._produce
+
+    def _launch(self, places: AttemptPlaces, *_: Any) -> None:
+        self.verbs.launch(places.directory)
+
+
+@pytest.mark.parametrize("earlier", [IDENTITY.attempt, "of-an-earlier-try"])
+def test_a_running_attempt_that_was_gone_on_with_is_ended_when_the_task_was_marked_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, earlier: str
+) -> None:
+    monkeypatch.setattr(module, "take_snapshot", lambda _: b"")
+    monkeypatch.setattr(module, "keep_snapshot", lambda *_: "snapshot")
+    verbs = Verbs("running")
+    made = production(tmp_path, GPU, verbs, None, kind=Looking, may_leave=True)
+    launched(made, earlier, "new")
+    monkeypatch.setattr(verbs, "collect", lambda _: made.terminate())  # a signal while the worker looks
+    with pytest.raises(StepError, match="was told to end"):
+        made.run(() if earlier == IDENTITY.attempt else [earlier], Policy())
+    assert ("terminate", earlier) in verbs.asked
+
+
+def test_an_attempt_that_was_left_is_ended_when_the_task_is_marked_before_airflow_has_deferred_it(
+    tmp_path: Path,
+) -> None:
+    verbs = Verbs("running")
+    made = production(tmp_path, GPU, verbs, None)
+    launched(made, IDENTITY.attempt, "new")
+    made.leave(IDENTITY.attempt)
+    made.terminate()
+    assert verbs.asked == [("terminate", IDENTITY.attempt)]
+
+
+def test_what_a_try_left_is_ended_when_nobody_watches_it_any_more(tmp_path: Path) -> None:
+    verbs = Verbs("running")
+    made = production(tmp_path, GPU, verbs, None)
+    made.abandon_left()
+    assert verbs.asked == []
+    for attempt in (IDENTITY.attempt, successor(IDENTITY.attempt, 1)):
+        launched(made, attempt, "new")
+    made.abandon_left()
+    last = successor(IDENTITY.attempt, 1)
+    assert verbs.asked == [("terminate", last), ("discard", last)]
+
+
+def test_a_time_out_that_comes_while_an_attempt_is_looked_at_or_ended_does_not_make_it_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def time_is_over(_: AttemptDirectory) -> str:
+        raise AirflowTaskTimeout("it took too long")
+
+    def lost(*_: Any) -> None:
+        raise Lost("it does not answer", 1.0)
+
+    verbs = Verbs("running")
+    made = production(tmp_path, LocalTarget(infrastructure_retries=0), verbs, lost)
+    launched(made, "earlier", "new")
+    for verb, previous in (("status", ["earlier"]), ("terminate", [])):
+        with monkeypatch.context() as patched:
+            patched.setattr(verbs, verb, time_is_over)
+            with pytest.raises(AirflowTaskTimeout):
+                made.run(previous, Policy())
+        assert made.may_still_run

@@ -87,5 +87,11 @@ def test_a_bookmark_is_for_the_try_that_put_it_and_a_damaged_one_counts_as_none(
     bookmark.move(LogPosition(5, 2, 5_000_000_007))
     assert Bookmark(store, "attempt-1", "try-1").read() == LogPosition(5, 2, 5_000_000_007)
     assert Bookmark(store, "attempt-1", "try-2").read() == LogPosition()
-    store.write("mlpipe/v1/attempts/attempt-1/followed.json", b'{"follower": "try-1", "schema_version": 1')
+    bookmark.move(LogPosition(4, 1, 4_000_000_000))
+    assert bookmark.read() == LogPosition(5, 2, 5_000_000_007), "a triggerer that stood still moved it back"
+    Bookmark(store, "attempt-1", "try-2").move(LogPosition(3, 1, 3_000_000_000))
+    assert bookmark.read() == LogPosition(5, 2, 5_000_000_007)
+    store.write(
+        "mlpipe/v1/attempts/attempt-1/followed/try-1.json", b'{"follower": "try-1", "schema_version": 1'
+    )
     assert bookmark.read() == LogPosition()

@@ -8,6 +8,7 @@ import math
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.jobs.triggerer_job_runner import TriggerRunner
 from airflow.sdk.configuration import conf
 from airflow.sdk.execution_time import task_runner
 
@@ -27,10 +29,13 @@ from airflow_mlpipe.store.datastore import Datastore
 from airflow_mlpipe.store.layout import attempt_prefix, copies_key
 from airflow_mlpipe.store.lease import Lease, Leases
 from airflow_mlpipe.store.run_record import RunRecord, RunRecords
+from airflow_mlpipe.targets.kubernetes.async_cluster import AsyncCluster
 from airflow_mlpipe.targets.kubernetes.bookmark import Bookmark
 from airflow_mlpipe.targets.kubernetes.log_stream import LogPosition
+from airflow_mlpipe.targets.kubernetes.phases import Sighting
 from airflow_mlpipe.triggers import attempt as module
 from airflow_mlpipe.triggers.attempt import AttemptTrigger
+from airflow_mlpipe.triggers.finishing import finished
 
 LEASE = "ab" * 32
 TASK = ProducerReference(dag_id="d", run_id="r", task_id="t")
@@ -157,9 +162,9 @@ def test_a_deferred_step_that_is_ended_is_on_record_as_failed_and_a_later_try_is
 def test_an_end_that_airflow_asks_for_once_a_second_is_not_cut_short_by_that(
     store: Datastore, tmp_path: Path, held: Lease, empty_cluster: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def slowly(_: AttemptTrigger) -> bool:
+    async def slowly(_: AttemptTrigger) -> tuple[str, ...]:
         await asyncio.sleep(0.5)
-        return False
+        return ("failed",)
 
     async def asked_for_again_and_again() -> None:
         ending = asyncio.create_task(trigger(store, tmp_path, api=empty_cluster).on_kill())
@@ -167,7 +172,7 @@ def test_an_end_that_airflow_asks_for_once_a_second_is_not_cut_short_by_that(
             await asyncio.sleep(0.1)
             ending.cancel()
 
-    monkeypatch.setattr(AttemptTrigger, "_is_marked_as_done", slowly)
+    monkeypatch.setattr(AttemptTrigger, "_states", slowly)
     records = RunRecords(store)
     records.write(_running(1))
     asyncio.run(asked_for_again_and_again())
@@ -320,3 +325,142 @@ def test_a_triggerer_that_stops_leaves_where_the_log_goes_on_however_busy_it_is_
     assert Bookmark(store, "attempt-1", "attempt-1").read() == LogPosition(
         1795334401, 1, 1795334401_500000000
     )
+
+
+class RunningPod:
+    """An API server with one pod, which runs until it is deleted."""
+
+    def __init__(self) -> None:
+        self.asked, self.deleted = threading.Event(), threading.Event()
+        served = self
+        pod = {"metadata": {"name": "p", "uid": "1"}, "status": {"phase": "Running"}}
+        pod["status"]["containerStatuses"] = [{"name": STEP_CONTAINER, "state": {"running": {}}}]  # type: ignore[index]
+
+        class Api(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                served.asked.set()
+                self.send_response(200)
+                self.end_headers()
+                if "/log?" in self.path:
+                    served.deleted.wait(20)
+                else:
+                    self.wfile.write(json.dumps(pod).encode())
+
+            def do_DELETE(self) -> None:
+                served.deleted.set()
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(b"{}")
+
+            def log_message(self, *args: object) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+
+
+@pytest.fixture
+def running_pod() -> Iterator[RunningPod]:
+    pod = RunningPod()
+    with pod.server:
+        threading.Thread(target=pod.server.serve_forever, daemon=True).start()
+        yield pod
+        pod.deleted.set()
+        pod.server.shutdown()
+
+
+class Triggerer(TriggerRunner):
+    """The part of Airflow's triggerer that runs and cancels one trigger."""
+
+    def __init__(self, trigger: AttemptTrigger) -> None:
+        self.triggers, self.to_cancel, self.events = {}, deque(), deque()
+        trigger.task_instance = None  # type: ignore[assignment]
+        details: Any = {"task": None, "is_watcher": False, "name": "t", "events": 0}
+        self.triggers[1] = details
+        self.running = details["task"] = asyncio.create_task(self.run_trigger(1, trigger))
+
+    async def user_acts(self) -> None:
+        """What it does when the trigger is not its own any more, for whatever reason."""
+        self.to_cancel.append(1)
+        await self.cancel_triggers()
+
+
+def airflow_says(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    monkeypatch.setattr(module, "_states_of", lambda _: [state])
+
+
+@pytest.mark.parametrize(("state", "is_ended"), [("deferred", False), ("failed", True)])
+def test_the_pod_of_a_task_that_another_triggerer_was_given_is_left_alone(
+    store: Datastore,
+    tmp_path: Path,
+    held: Lease,
+    running_pod: RunningPod,
+    monkeypatch: pytest.MonkeyPatch,
+    state: str,
+    is_ended: bool,
+) -> None:
+    airflow_says(monkeypatch, state)
+
+    async def watched_and_cancelled() -> None:
+        triggerer = Triggerer(trigger(store, tmp_path, api=running_pod.server.server_port))
+        await asyncio.to_thread(running_pod.asked.wait, 30)
+        await triggerer.user_acts()
+        await asyncio.wait({triggerer.running}, timeout=30)
+
+    asyncio.run(watched_and_cancelled())
+    assert running_pod.deleted.is_set() == is_ended
+    assert (Leases(store).current(LEASE) is None) == is_ended
+
+
+def test_a_triggerer_that_stops_while_it_ends_a_pod_ends_it_before(
+    store: Datastore, tmp_path: Path, held: Lease, running_pod: RunningPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow_says(monkeypatch, "failed")
+    begun, delete = asyncio.Event(), AsyncCluster.delete
+
+    async def slowly(self: AsyncCluster, sighting: Sighting) -> None:
+        begun.set()
+        await asyncio.sleep(0.2)
+        await delete(self, sighting)
+
+    monkeypatch.setattr(AsyncCluster, "delete", slowly)
+
+    async def ending() -> None:
+        triggerer = Triggerer(trigger(store, tmp_path, api=running_pod.server.server_port))
+        await asyncio.to_thread(running_pod.asked.wait, 30)
+        await triggerer.user_acts()
+        await asyncio.wait_for(begun.wait(), 30)  # asyncio.run cancels all tasks when this one is over
+
+    asyncio.run(ending())
+    assert running_pod.deleted.is_set()
+    assert Leases(store).current(LEASE) is None
+
+
+def test_the_first_of_several_cancellations_says_why() -> None:
+    async def cancelled_twice() -> BaseException:
+        work = asyncio.get_running_loop().create_future()
+        waiting = asyncio.create_task(finished(work))
+        for why in ("somebody acted", "the triggerer stops"):
+            await asyncio.sleep(0)
+            waiting.cancel(why)
+        await asyncio.sleep(0)
+        work.set_result(None)
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await waiting
+        return caught.value
+
+    assert asyncio.run(cancelled_twice()).args == ("somebody acted",)
+
+
+def test_a_pod_that_somebody_else_goes_on_with_is_not_deleted(
+    store: Datastore, tmp_path: Path, running_pod: RunningPod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow_says(monkeypatch, "failed")
+    lapsed = Leases(store, duration=0.01).take(LEASE, "me", "attempt-1")
+    assert isinstance(lapsed, Lease)
+    lapsed.leave()
+    time.sleep(0.1)
+    other = Leases(store).take(LEASE, "somebody else", "attempt-2")
+    assert isinstance(other, Lease)
+    assert "attempt-1" in other.previous_attempts(announced=True)
+    asyncio.run(trigger(store, tmp_path, api=running_pod.server.server_port).on_kill())
+    assert not running_pod.deleted.is_set()
