@@ -43,13 +43,13 @@ class Recorder:
     @contextmanager
     def running(self, sensing: Sensing) -> Iterator[None]:
         """Record that the step runs, and why; and that it failed, when the block raises."""
+        from airflow.sdk.exceptions import AirflowTaskTimeout
+
         self._running = sensing
         with _best_effort():
             self._lost = self._lost_before()
             keep_recipe(self.datastore, self.preparation.recipe)
             self._write("running", sensing)
-        from airflow.sdk.exceptions import AirflowTaskTimeout
-
         try:
             yield
         except (Exception, AirflowTaskTimeout):

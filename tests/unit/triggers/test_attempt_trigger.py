@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -38,6 +38,10 @@ from airflow_mlpipe.triggers.attempt import AttemptTrigger
 from airflow_mlpipe.triggers.finishing import finished
 
 LEASE = "ab" * 32
+RUNNING = {
+    "metadata": {"name": "p", "uid": "1"},
+    "status": {"containerStatuses": [{"name": STEP_CONTAINER, "state": {"running": {}}}]},
+}
 TASK = ProducerReference(dag_id="d", run_id="r", task_id="t")
 
 
@@ -76,21 +80,38 @@ def _kubeconfig(port: int) -> dict[str, Any]:
     }
 
 
+class Silent(BaseHTTPRequestHandler):
+    """An API server that logs nothing."""
+
+    def answer(self, document: object) -> None:
+        self.send_response(200)
+        self.end_headers()
+        if document is not None:
+            self.wfile.write(json.dumps(document).encode())
+
+    def log_message(self, *args: object) -> None:
+        return
+
+
+@contextmanager
+def served(api: type[Silent]) -> Iterator[int]:
+    """The port at which *api* answers."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), api) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
 @pytest.fixture
 def empty_cluster() -> Iterator[int]:
     """The port of an API server that knows of no pod."""
 
-    class Api(BaseHTTPRequestHandler):
+    class Api(Silent):
         def do_GET(self) -> None:
             self.send_error(404)
 
-        def log_message(self, *args: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
-        server.shutdown()
+    with served(Api) as port:
+        yield port
 
 
 @pytest.fixture
@@ -277,30 +298,22 @@ def printing_cluster(store: Datastore) -> Iterator[int]:
     It prints a line, another one when it is kept that the first was shown, and then nothing more.
     """
     over, bookmark = threading.Event(), Bookmark(store, "attempt-1", "attempt-1")
-    container = {"name": STEP_CONTAINER, "state": {"running": {}}}
-    pod = {"metadata": {"name": "p", "uid": "1"}, "status": {"containerStatuses": [container]}}
 
-    class Api(BaseHTTPRequestHandler):
+    class Api(Silent):
         def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
             if "/log?" not in self.path:
-                self.wfile.write(json.dumps(pod).encode())
+                self.answer(RUNNING)
                 return
+            self.answer(None)
             self.wfile.write(b"2026-11-22T08:00:00.5Z line 0\n")
             while bookmark.read() == LogPosition() and not over.wait(0.01):
                 pass
             self.wfile.write(b"2026-11-22T08:00:01.5Z line 1\n")
             over.wait(60)
 
-        def log_message(self, *args: object) -> None:
-            return
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.server_port
+    with served(Api) as port:
+        yield port
         over.set()
-        server.shutdown()
 
 
 def test_a_triggerer_that_stops_leaves_where_the_log_goes_on_however_busy_it_is_and_often_it_cancels(
@@ -328,44 +341,32 @@ def test_a_triggerer_that_stops_leaves_where_the_log_goes_on_however_busy_it_is_
 
 
 class RunningPod:
-    """An API server with one pod, which runs until it is deleted."""
+    """A pod that runs until it is deleted, and the *port* of its API server."""
 
     def __init__(self) -> None:
-        self.asked, self.deleted = threading.Event(), threading.Event()
-        served = self
-        pod = {"metadata": {"name": "p", "uid": "1"}, "status": {"phase": "Running"}}
-        pod["status"]["containerStatuses"] = [{"name": STEP_CONTAINER, "state": {"running": {}}}]  # type: ignore[index]
-
-        class Api(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                served.asked.set()
-                self.send_response(200)
-                self.end_headers()
-                if "/log?" in self.path:
-                    served.deleted.wait(20)
-                else:
-                    self.wfile.write(json.dumps(pod).encode())
-
-            def do_DELETE(self) -> None:
-                served.deleted.set()
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(b"{}")
-
-            def log_message(self, *args: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+        self.asked, self.deleted, self.port = threading.Event(), threading.Event(), 0
 
 
 @pytest.fixture
 def running_pod() -> Iterator[RunningPod]:
     pod = RunningPod()
-    with pod.server:
-        threading.Thread(target=pod.server.serve_forever, daemon=True).start()
+
+    class Api(Silent):
+        def do_GET(self) -> None:
+            pod.asked.set()
+            if "/log?" not in self.path:
+                self.answer(RUNNING)
+                return
+            self.answer(None)
+            pod.deleted.wait(20)
+
+        def do_DELETE(self) -> None:
+            pod.deleted.set()
+            self.answer({})
+
+    with served(Api) as pod.port:
         yield pod
         pod.deleted.set()
-        pod.server.shutdown()
 
 
 class Triggerer(TriggerRunner):
@@ -401,7 +402,7 @@ def test_the_pod_of_a_task_that_another_triggerer_was_given_is_left_alone(
     airflow_says(monkeypatch, state)
 
     async def watched_and_cancelled() -> None:
-        triggerer = Triggerer(trigger(store, tmp_path, api=running_pod.server.server_port))
+        triggerer = Triggerer(trigger(store, tmp_path, api=running_pod.port))
         await asyncio.to_thread(running_pod.asked.wait, 30)
         await triggerer.user_acts()
         await asyncio.wait({triggerer.running}, timeout=30)
@@ -425,7 +426,7 @@ def test_a_triggerer_that_stops_while_it_ends_a_pod_ends_it_before(
     monkeypatch.setattr(AsyncCluster, "delete", slowly)
 
     async def ending() -> None:
-        triggerer = Triggerer(trigger(store, tmp_path, api=running_pod.server.server_port))
+        triggerer = Triggerer(trigger(store, tmp_path, api=running_pod.port))
         await asyncio.to_thread(running_pod.asked.wait, 30)
         await triggerer.user_acts()
         await asyncio.wait_for(begun.wait(), 30)  # asyncio.run cancels all tasks when this one is over
@@ -462,5 +463,5 @@ def test_a_pod_that_somebody_else_goes_on_with_is_not_deleted(
     other = Leases(store).take(LEASE, "somebody else", "attempt-2")
     assert isinstance(other, Lease)
     assert "attempt-1" in other.previous_attempts(announced=True)
-    asyncio.run(trigger(store, tmp_path, api=running_pod.server.server_port).on_kill())
+    asyncio.run(trigger(store, tmp_path, api=running_pod.port).on_kill())
     assert not running_pod.deleted.is_set()
