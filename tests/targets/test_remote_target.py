@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +121,22 @@ def test_a_connection_that_is_lost_costs_neither_the_process_nor_a_byte_of_its_l
     returning.join()
     assert received.decode().split() == [str(number) for number in range(2000)]
     assert look(machine, folder) == "over"
+
+
+def test_a_machine_is_reached_while_the_log_is_held_as_by_a_line_that_a_signal_interrupted(
+    machines: Callable[..., Machine], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level(logging.INFO)  # that of Airflow
+    answers: list[str] = []
+
+    def look_with_the_log_held() -> None:
+        with caplog.handler.lock or nullcontext():
+            answers.append(look(machines(), tmp_path / "none"))
+
+    looking = threading.Thread(target=look_with_the_log_held, daemon=True)
+    looking.start()
+    looking.join(30)
+    assert answers == ["unknown"]
 
 
 def test_a_machine_that_stays_away_is_given_up_after_the_patience_with_it(
