@@ -42,9 +42,9 @@ BOOKMARK_SECONDS = 2.0
 RENEWALS_PER_DURATION = 3
 
 # Airflow waits 30 s for on_kill, and for an overdue step as long as its TRIGGER_SECONDS say.
-END_SECONDS = 22.0
-_PATIENCE_WHEN_ENDING_SECONDS = 18.0  # with an API that does not answer
-_TELL_SECONDS = 3.0  # for Airflow, whose API server may not answer either
+_TELL_SECONDS = 12.0  # for Airflow, whose triggerer may be busy and whose API server slow
+END_SECONDS = 13.0
+_PATIENCE_WHEN_ENDING_SECONDS = 10.0  # with an API that does not answer
 _CLEAR_SECONDS = 4.0
 
 
