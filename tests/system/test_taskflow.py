@@ -184,6 +184,7 @@ def test_a_fan_out_of_two_runs_at_once_is_executed_once_and_then_reused(airflow:
         assert airflow.xcom(dag_id, run, "prepare", "metrics") == {"rows": 4}
 
 
+@pytest.mark.slow  # tests/airflow/test_fan_out.py has it without a scheduler
 def test_a_failed_instance_is_missed_by_the_reducer_at_its_index_and_runs_alone_next_time(
     airflow: AirflowInstance,
 ) -> None:
