@@ -41,10 +41,12 @@ ASK_SECONDS = 2.0
 BOOKMARK_SECONDS = 2.0
 RENEWALS_PER_DURATION = 3
 
-# Airflow waits 30 s for on_kill, and for an overdue step as long as its TRIGGER_SECONDS say.
-_TELL_SECONDS = 12.0  # for Airflow, whose triggerer may be busy and whose API server slow
-END_SECONDS = 13.0
-_PATIENCE_WHEN_ENDING_SECONDS = 10.0  # with an API that does not answer
+# Airflow waits 30 s for on_kill, then cancels it, which is waited for; and for an overdue step as long as its
+# TRIGGER_SECONDS say.
+END_SECONDS = 22.0
+_PATIENCE_WHEN_ENDING_SECONDS = 18.0  # with an API that does not answer
+# The first question makes a triggerer build the whole API in its own process: 15 s on a busy machine.
+_TELL_SECONDS = 25.0
 _CLEAR_SECONDS = 4.0
 
 
@@ -149,7 +151,7 @@ class AttemptTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """End the step, when its task was marked as failed or succeeded, or cleared.
 
-        It takes a few seconds more than END_SECONDS at the most. A lease stays when that fails: who takes it
+        It takes END_SECONDS at the most once Airflow has told the task's state. A lease stays when that fails: who takes it
         over finds the attempt. Airflow 3.3 cancels the trigger once a second until it has ended, and with it
         this method: it goes on all the same, and is cancelled when it is over.
         """
