@@ -151,9 +151,9 @@ class AttemptTrigger(BaseTrigger):
     async def on_kill(self) -> None:
         """End the step, when its task was marked as failed or succeeded, or cleared.
 
-        It takes END_SECONDS at the most once Airflow has told the task's state. A lease stays when that fails: who takes it
-        over finds the attempt. Airflow 3.3 cancels the trigger once a second until it has ended, and with it
-        this method: it goes on all the same, and is cancelled when it is over.
+        It takes END_SECONDS at the most once Airflow has told the task's state. A lease stays if that fails:
+        who takes it over finds the attempt. Airflow 3.3 cancels the trigger once a second until it has ended,
+        and with it this method: it goes on all the same, and is cancelled when it is over.
         """
         ending = asyncio.create_task(self._end_unless_deferred())
         try:
