@@ -17,7 +17,7 @@ os.environ["AIRFLOW_HOME"] = _home
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 # Numeric libraries start a thread for each processor, which wait for each other by spinning: beside other
 # processes on the same processors a model that is learnt in one second took half a minute.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # The runtime beside the steps is compiled once, not by each process of each of them.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

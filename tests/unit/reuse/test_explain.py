@@ -198,7 +198,7 @@ trees = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=200)
 @given(
     *[st.dictionaries(st.sampled_from("pq"), trees, max_size=2)] * 2,
     *[st.dictionaries(st.sampled_from("ab"), st.sampled_from([OLD, NEW]))] * 2,
@@ -247,7 +247,7 @@ def test_an_input_that_took_the_place_of_a_value_is_told_as_both() -> None:
     assert sentences(old, new) == ["parameter model base -> input model", "input model added"]
 
 
-@settings(max_examples=50)
+@settings(max_examples=100)
 @given(recipes(), recipes())
 def test_the_parts_named_are_exactly_those_whose_digests_differ(old: Recipe, new: Recipe) -> None:
     # A difference of digests without a sentence would read as "nothing changed".
@@ -256,7 +256,7 @@ def test_the_parts_named_are_exactly_those_whose_digests_differ(old: Recipe, new
     assert named == {part for part in PARTS if before[part] != after[part]}
 
 
-@settings(max_examples=50)
+@settings(max_examples=100)
 @given(recipes(), recipes())
 def test_each_part_is_either_equal_or_has_a_difference(old: Recipe, new: Recipe) -> None:
     changed = {difference.part for difference in differences(old, new)}

@@ -159,8 +159,7 @@ def test_a_header_alone_has_columns_without_rows(read: Read) -> None:
         (
             "a,b\n1,x\n",
             {"column_types": {"b": "int"}},
-            # Before that, Arrow tells the row as well when it has one thread.
-            "CSV conversion error to int64: invalid value 'x'",
+            "column 'b': CSV conversion error to int64: invalid value 'x'",
         ),
         (
             "a,b\n1,x\n",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_mlpipe.errors import DefinitionError
@@ -136,7 +136,6 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=30)
 @given(
     results=st.dictionaries(st.text(st.characters(codec="utf-8")), json_values),
     key=st.text(st.characters(codec="utf-8"), min_size=32),

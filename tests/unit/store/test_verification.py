@@ -182,7 +182,7 @@ def sealed(folder: str, files: dict[str, bytes], inline: int) -> tuple[Datastore
     return datastore, Manifest.model_construct(outputs={"data": output}), root
 
 
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(files, st.sampled_from([0, 256]), st.data())
 def test_the_damage_of_any_one_file_is_found(
     files: dict[str, bytes], inline: int, data: st.DataObject

@@ -248,7 +248,7 @@ def expanded(text: str, variables: dict[str, str]) -> str:
 
 
 @given(st.lists(st.text(max_size=30) | st.sampled_from(["$(HOME)", "$$(HOME)", "$", "`id`", "; rm -rf /"])))
-@settings(max_examples=60)
+@settings(max_examples=200)
 def test_arguments_and_variables_arrive_as_they_are(arguments: list[str]) -> None:
     environment = {f"V{index}": argument for index, argument in enumerate(arguments)}
     container = step_container(pod_of(KubernetesTarget(), command=arguments, environment=environment))
