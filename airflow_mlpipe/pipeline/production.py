@@ -154,8 +154,7 @@ class Production:
 
     def abandon_left(self) -> None:
         """:meth:`abandon` what this try has left to the triggerer, if anything."""
-        launched = self._launched(self.identity.attempt) if can_be_watched(self._target) else []
-        for places in launched[-1:]:
+        for places in self._launched_to_be_watched()[-1:]:
             self.abandon(places.attempt)
 
     def _refuse_to_go_on(self) -> None:
@@ -215,12 +214,16 @@ class Production:
         records = AttemptRecords(self.datastore)
         return list(takewhile(lambda place: records.has_spec(place.directory), places))
 
+    def _launched_to_be_watched(self) -> list[AttemptPlaces]:
+        """What this try has launched, on a target that a triggerer can watch."""
+        return self._launched(self.identity.attempt) if can_be_watched(self._target) else []
+
     def _left_to_triggerer(self) -> tuple[int, AttemptPlaces | None]:
         """The attempt that this try left to the triggerer, if any, and how many there were before it.
 
         One that was launched for another fingerprint, before something that counts was changed, is ended.
         """
-        launched = self._launched(self.identity.attempt) if can_be_watched(self._target) else []
+        launched = self._launched_to_be_watched()
         if not launched:
             return 0, None
         last = launched[-1]

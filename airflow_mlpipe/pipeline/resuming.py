@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 
+_HEARTBEAT_SECONDS = 5  # Airflow's own [workers] min_heartbeat_interval
+
 # What a scheduler may take to hear from its executor that a process has ended.
 _HEARING_SECONDS = 4.0
 
-# The shortest time between two looks of a task that is rescheduled, with Airflow's own heartbeat interval; a
-# DAG that is valid does not depend on how that is set where it is parsed.
-SHORTEST_RESCHEDULE_SECONDS = 9.0
+# The shortest time between two looks of a task that is rescheduled. With Airflow's own heartbeat interval:
+# whether a DAG is valid does not depend on how that is set where it is parsed.
+SHORTEST_RESCHEDULE_SECONDS = _HEARTBEAT_SECONDS + _HEARING_SECONDS
 
 
 def resume_seconds() -> float:
@@ -22,7 +24,8 @@ def resume_seconds() -> float:
     """
     from airflow.sdk.configuration import conf
 
-    return float(conf.getint("workers", "min_heartbeat_interval", fallback=5)) + _HEARING_SECONDS
+    heartbeat = conf.getint("workers", "min_heartbeat_interval", fallback=_HEARTBEAT_SECONDS)
+    return float(heartbeat) + _HEARING_SECONDS
 
 
 async def task_may_resume(began: float) -> None:

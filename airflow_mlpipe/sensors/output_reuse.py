@@ -196,8 +196,8 @@ class OutputReuseSensor(BaseSensorOperator):
         return bool(getattr(self, "_BaseOperator__from_mapped", False))
 
     def _check(self) -> None:
-        shortest = resuming.SHORTEST_RESCHEDULE_SECONDS if self.reschedule and not self.deferrable else 0
-        if self.poke_interval < shortest:
+        shortest = resuming.SHORTEST_RESCHEDULE_SECONDS
+        if self.reschedule and self.poke_interval < shortest and not self.deferrable:
             raise DefinitionError(
                 f"{self.who}: poke_interval={self.poke_interval:g} is too short for mode='reschedule'; use "
                 f"{shortest:g} s or more, or mode='poke', or deferrable=True"
